@@ -1,0 +1,188 @@
+"""What an agent is and what it is given.
+
+An agent turns a task into an answer, step by step. `Context.step` is the unit that is never done twice: its output and
+its events are committed together, so a run that is picked up after a crash gets the stored output back and goes on
+behind it. Events are committed inside the step, before LangGraph marks the node as done; that is why `run` returns the
+answer and does not yield events. Source: ours; shape after style sheet §5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeVar
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from pydantic import BaseModel, JsonValue
+
+from agents.tasks import Task
+from agents.verifiers.base import Verifiers
+from runtime.events import AnyPayload
+from runtime.llm.base import LLM, Reply
+from runtime.llm.metering import Caller, Meter, Show
+from runtime.llm.structured import ask_structured
+from runtime.prompts import PromptFile
+from runtime.recorder import Recorder
+from runtime.retry import RetryPolicy
+from runtime.runs import RunSpec
+from runtime.types import FinishReason, JsonObject, JsonSchema, Message, Sampling, ToolCall, ToolSpec
+
+Structured = TypeVar("Structured", bound=BaseModel)
+TaskKind = Literal["chat", "math", "qa", "arc", "code"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a run ends with. `detail` is the agent's own account (votes, scores), JSON and small."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason = "stop"
+    detail: JsonObject = field(default_factory=dict)
+
+    def to_json(self) -> JsonObject:
+        """The `output` of the run on the wire; empty parts are left out."""
+        out: JsonObject = {"text": self.text, "finish_reason": self.finish_reason}
+        if self.tool_calls:
+            out["tool_calls"] = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in self.tool_calls]
+        if self.detail:
+            out["detail"] = self.detail
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """What is known of an agent without running it.
+
+    `version` grows when runs of the old code cannot be continued by the new one; such runs fail with a clear text.
+    `config` is the model of the agent's options: an unknown key is refused before the run exists.
+    """
+
+    name: str
+    version: int
+    description: str
+    config: type[BaseModel]
+    kinds: frozenset[TaskKind]
+    prompts: Mapping[str, PromptFile] = field(default_factory=dict)
+
+
+class Agent(Protocol):
+    """A strategy; stateless, so one object serves every run. Registered with `@agent` (agents/registry.py)."""
+
+    @property
+    def spec(self) -> AgentSpec: ...
+
+    async def run(self, task: Task, ctx: Context) -> Answer:
+        """Answer the task. Raises `MnemeError`s only; may be called again for the same run after a crash."""
+        ...
+
+
+class Context:
+    """Everything one execution of one run may use. Nothing in here is global."""
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        spec: RunSpec,
+        config: BaseModel,
+        llm: LLM,
+        meter: Meter,
+        retry: RetryPolicy,
+        recorder: Recorder,
+        saver: BaseCheckpointSaver[str],
+        verifiers: Verifiers,
+        done: Mapping[str, JsonValue],
+    ) -> None:
+        self.run_id = run_id
+        self.spec = spec
+        self.config = config
+        self.seed = spec.seed
+        self.saver = saver
+        self.verifiers = verifiers
+        self.best: Answer | None = None
+        self._llm = llm
+        self._meter = meter
+        self._retry = retry
+        self._recorder = recorder
+        self._done = dict(done)
+
+    async def step(self, key: str, work: Callable[[Step], Awaitable[JsonValue]]) -> JsonValue:
+        """Do `work` once in the life of the run and return its output; a finished step returns what it returned.
+
+        `key` must be the same when the run is executed again. Two steps may run at the same time.
+        """
+        if key in self._done:
+            return self._done[key]
+        output = await work(Step(key, self.run_id, self._llm, self._meter, self._retry, self._recorder))
+        await self._recorder.finish_step(key, output)
+        self._done[key] = output
+        return output
+
+    def offer(self, answer: Answer) -> None:
+        """Say what the answer would be if the run had to end here; used when the budget runs out."""
+        self.best = answer
+
+
+class Step:
+    """The hands of one step: emits its events and makes its model calls."""
+
+    def __init__(
+        self, key: str, run_id: str, llm: LLM, meter: Meter, retry: RetryPolicy, recorder: Recorder
+    ) -> None:
+        self.key = key
+        self._run_id = run_id
+        self._llm = llm
+        self._recorder = recorder
+        self._caller = Caller(llm, meter, retry, self.emit)
+
+    async def emit(self, payload: AnyPayload) -> None:
+        """Append an event of this step to the run's log."""
+        await self._recorder.emit(payload, self.key)
+
+    async def ask(
+        self,
+        purpose: str,
+        messages: Sequence[Message],
+        *,
+        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        tools: Sequence[ToolSpec] = (),
+        schema: JsonSchema | None = None,
+        show: Show = "none",
+        prompt: PromptFile | None = None,
+    ) -> Reply:
+        """Make one model call: budgeted, retried, counted, streamed into the log as `show` says.
+
+        Raises `ModelError`s, `BudgetExhausted`, `RunCancelled`.
+        """
+        return await self._caller.ask(
+            purpose=purpose,
+            run_id=self._run_id,
+            messages=messages,
+            sampling=sampling,
+            tools=tools,
+            schema=schema,
+            show=show,
+            prompt_hash=prompt.sha256 if prompt else None,
+        )
+
+    async def ask_structured(
+        self,
+        purpose: str,
+        messages: Sequence[Message],
+        model: type[Structured],
+        *,
+        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        prompt: PromptFile | None = None,
+    ) -> Structured:
+        """Like `ask`, but the reply is a validated `model`; at most two repair turns, then `MalformedReply`."""
+        return await ask_structured(
+            self._caller,
+            self._llm,
+            purpose=purpose,
+            run_id=self._run_id,
+            messages=messages,
+            model=model,
+            sampling=sampling,
+            prompt_hash=prompt.sha256 if prompt else None,
+        )

@@ -1,0 +1,290 @@
+"""Settings: the only reader of environment and TOML. Flags > environment > `mneme.toml` > defaults (contract §3).
+
+`load()` returns the settings and, for `doctor`, the origin of every value. An unknown key, wherever it stands, is an
+error that names its origin. Everything else in the code gets the object passed in. Source: ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from runtime.errors import SettingsError
+
+PREFIX = "MNEME_"
+PACKAGED_MODEL = "smollm2-135m-instruct"
+# Variables of other programs that are honoured, below their own MNEME_ counterparts.
+FOREIGN = {
+    "DATABASE_URL": "database.url",
+    "OPENAI_BASE_URL": "llm.base_url",
+    "OPENAI_API_KEY": "llm.api_key",
+}
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LLMSettings(Section):
+    """Which model server answers. Without `base_url` an own vLLM process is started (see `engine`)."""
+
+    base_url: str | None = Field(None, description="OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1")
+    model: str | None = Field(None, description="model name there; default: the first it lists")
+    api_key: SecretStr | None = None
+    timeout_s: float = Field(600.0, gt=0, description="longest wait for a whole answer")
+    idle_timeout_s: float = Field(120.0, gt=0, description="longest silence before and between tokens")
+    connect_timeout_s: float = Field(5.0, gt=0)
+    retries: int = Field(4, ge=0, le=20, description="tries after the first, for failures that may pass")
+    retry_base_s: float = Field(0.5, ge=0, description="first back-off; doubles, with jitter, up to 30 s")
+    max_connections: int = Field(256, ge=1)
+
+
+class EngineSettings(Section):
+    """Our own vLLM process, used when `llm.base_url` is unset."""
+
+    model: str = Field(PACKAGED_MODEL, description="a packaged model, a local folder, or a Hugging Face name")
+    host: str = "127.0.0.1"
+    port: int = Field(8643, ge=1, le=65535)
+    max_model_len: int | None = Field(4096, ge=256, description="null: what the model allows")
+    kv_space_gib: int = Field(1, ge=1, description="CPU only: memory for the KV cache")
+    block_size: int | None = Field(None, description="default: 32 on CPU, the engine's own on CUDA")
+    enforce_eager: bool | None = Field(None, description="default: true on CPU, false on CUDA")
+    omp_threads_bind: str = Field("auto", description="CPU only: VLLM_CPU_OMP_THREADS_BIND")
+    extra_args: list[str] = []
+    ready_timeout_s: float = Field(900.0, gt=0)
+
+
+class DatabaseSettings(Section):
+    """Where runs are kept. PostgreSQL: `postgresql+psycopg://user@host/name`."""
+
+    url: str | None = Field(None, description="default: SQLite under MNEME_HOME")
+    synchronous: Literal["FULL", "NORMAL"] = Field("FULL", description="SQLite only: NORMAL may lose the last commits in a power cut")
+    busy_timeout_s: float = Field(5.0, gt=0)
+    pool_size: int = Field(10, ge=1)
+
+
+class ServerSettings(Section):
+    """The HTTP service."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8642, ge=0, le=65535)
+    workers: int = Field(1, ge=1, le=64)
+    root_path: str = Field("", description="sub-path behind a proxy")
+    max_body_bytes: int = Field(8_000_000, ge=1024)
+
+
+class AuthSettings(Section):
+    """Who may call. Identity comes from the API key only."""
+
+    required: bool | None = Field(None, description="default: false on a loopback address, true elsewhere")
+
+
+class RunSettings(Section):
+    """How runs are executed."""
+
+    concurrency: int = Field(16, ge=1, description="queued runs that one process executes at a time")
+    heartbeat_s: float = Field(2.0, gt=0)
+    dead_after_s: float = Field(12.0, gt=0, description="silence after which a process counts as dead")
+    flush_ms: float = Field(40.0, ge=0, description="token deltas are written at most this much later")
+    max_recoveries: int = Field(100, ge=1, description="then the run fails instead of being picked up again")
+
+
+class TelemetrySettings(Section):
+    """Logs and traces. Never the content of prompts or answers at INFO."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+    otlp_endpoint: str | None = Field(None, description="OpenTelemetry traces go there; needs the extra `otlp`")
+
+
+class Settings(BaseSettings):
+    """Every setting of the service."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, case_sensitive=False
+    )
+
+    home: Path = Field(Path("~/.mneme"), description="database, models, engines, artefacts")
+    llm: LLMSettings = LLMSettings()
+    engine: EngineSettings = EngineSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    runs: RunSettings = RunSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` merged: the environment is read there, so that each value keeps its origin."""
+        return (init_settings,)
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL that is in force, always with an async driver."""
+        url = self.database.url
+        if url is None:
+            return f"sqlite+aiosqlite:///{self.home / 'mneme.db'}"
+        for plain in ("postgresql://", "postgres://"):
+            if url.startswith(plain):
+                return "postgresql+psycopg://" + url.removeprefix(plain)
+        if url.startswith("sqlite://"):
+            return "sqlite+aiosqlite://" + url.removeprefix("sqlite://")
+        return url
+
+    @property
+    def loopback(self) -> bool:
+        """True when only this machine can reach the service."""
+        return self.server.host in {"127.0.0.1", "::1", "localhost"} or self.server.host.startswith("127.")
+
+    @property
+    def auth_required(self) -> bool:
+        return not self.loopback if self.auth.required is None else self.auth.required
+
+
+class Loaded(NamedTuple):
+    """Settings, and for each dotted key that was set where the value came from."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+class _Environment(EnvSettingsSource):
+    """pydantic-settings' reader of nested variables, over the mapping it is given instead of `os.environ`."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._env.items()}
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
+    toml: Path | None = None,
+) -> Loaded:
+    """Read every source and merge them.
+
+    `flags` maps dotted keys (`server.port`) to values; a None means the flag was not given. `toml` defaults to
+    `MNEME_CONFIG`, else `mneme.toml` in the working folder when it is there. Raises `SettingsError` for an unknown
+    key, an unreadable file or a value of the wrong type, naming key and origin.
+    """
+    env = os.environ if env is None else env
+    layers: list[tuple[str, dict[str, Any]]] = []
+    path = _toml_path(env, toml)
+    if path is not None:
+        layers.append((str(path), _read_toml(path)))
+    foreign: dict[str, Any] = {}
+    for name, key in FOREIGN.items():
+        if env.get(name):
+            _put(foreign, key, env[name])
+    layers.append(("environment", foreign))
+    _reject_unknown_variables(env)
+    try:
+        layers.append(("environment", _Environment(env)()))
+    except Exception as error:  # noqa: BLE001 - pydantic-settings wraps parse errors in its own and others' types
+        raise SettingsError(f"environment: {error}: expected JSON for a nested value; fix the variable") from error
+    given: dict[str, Any] = {}
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(given, key, value)
+    layers.append(("flag", given))
+
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, layer in layers:
+        for key, value in _leaves(layer):
+            _put(merged, key, value)
+            origins[key] = origin
+    try:
+        return Loaded(Settings(**merged), origins)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(item, origins) for item in error.errors())) from error
+
+
+def known_keys(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """Every dotted key there is, in the order of the definition."""
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from known_keys(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _toml_path(env: Mapping[str, str], given: Path | None) -> Path | None:
+    if given is None and env.get("MNEME_CONFIG"):
+        given = Path(env["MNEME_CONFIG"])
+    if given is not None:
+        if not given.is_file():
+            raise SettingsError(f"settings file {str(given)!r}: not found; expected a TOML file")
+        return given
+    default = Path("mneme.toml")
+    return default if default.is_file() else None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"settings file {str(path)!r}: {error}; expected valid TOML") from error
+
+
+def _reject_unknown_variables(env: Mapping[str, str]) -> None:
+    known = {PREFIX + key.upper().replace(".", "__") for key in known_keys()} | {"MNEME_CONFIG"}
+    sections = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in env:
+        upper = name.upper()
+        if upper.startswith(PREFIX) and upper not in known | sections:
+            raise SettingsError(f"environment variable {name!r}: unknown setting{_hint(upper, known)}")
+
+
+def _hint(word: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else "; `mneme doctor` lists every setting"
+
+
+def _explain(item: Any, origins: Mapping[str, str]) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    origin = next((origins[k] for k in origins if k == key or k.startswith(key + ".")), "default")
+    if item["type"] == "extra_forbidden":
+        return f"setting {key!r} ({origin}): unknown{_hint(key, set(known_keys()))}"
+    return f"setting {key!r} ({origin}): {item['msg']}, got {item['input']!r}"
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+    tree[last] = value
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
