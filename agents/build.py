@@ -1,0 +1,65 @@
+"""The one place where parts are wired: settings in, a running service out. Source: ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+
+import anyio
+
+from agents.runner import Parts, Runner
+from agents.service import Service
+from agents.verifiers import open_verifiers
+from runtime.checkpoints import open_saver
+from runtime.db import Database
+from runtime.durable import DurableRuns
+from runtime.executors import Executors, identify
+from runtime.hub import EventHub
+from runtime.ids import SYSTEM, Clock
+from runtime.keys import KeyStore
+from runtime.llm.pool import LLMs
+from runtime.runs import RunStore
+from runtime.settings import Settings
+from runtime.sweeper import Hands, Sweeper
+
+SHUTDOWN_S = 10.0
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, *, clock: Clock = SYSTEM) -> AsyncIterator[Service]:
+    """Open the database, take part in executing queued runs, and give out the service; closes all of it behind.
+
+    The database must be migrated (`mneme db upgrade`). Runs that are going when it closes are marked as interrupted
+    and picked up by the next process. Raises `StorageError`.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        db = Database.open(settings)
+        stack.push_async_callback(db.aclose)
+        store = RunStore(db, clock)
+        executors = Executors(
+            db, clock, identify(version("mneme")), dead_after_s=settings.runs.dead_after_s
+        )
+        await executors.register()
+        stack.push_async_callback(executors.leave)
+        llms = LLMs(settings, clock)
+        stack.push_async_callback(llms.aclose)
+        saver = await stack.enter_async_context(open_saver(settings))
+        verifiers = await stack.enter_async_context(open_verifiers())
+        parts = Parts(settings, store, executors, EventHub(), llms, saver, verifiers)
+        runner = Runner(parts)
+        durable = DurableRuns(settings, executors.id, runner.execute)
+        await durable.start()
+        stack.push_async_callback(durable.stop)
+        sweeper = Sweeper(
+            store, executors, durable, Hands(runner.active, runner.stop), heartbeat_s=settings.runs.heartbeat_s
+        )
+        async with anyio.create_task_group() as background, anyio.create_task_group() as runs:
+            background.start_soon(sweeper.run)
+            try:
+                yield Service(parts, runner, durable, KeyStore(db, clock), runs)
+            finally:
+                runner.interrupt_all()
+                await runner.drain(SHUTDOWN_S)
+                background.cancel_scope.cancel()

@@ -1,0 +1,111 @@
+"""DBOS in one place: a queued run is a workflow, and so is every run that is picked up after its process died.
+
+DBOS knows only `run_agent(run_id)`; what the run has done so far stands in our own tables, so executing a workflow again
+goes on behind the last finished step. DBOS's open part recovers by itself only what an executor id and application
+version of its own left behind; for the runs of a process that died, `recover` is called by a survivor
+(runtime/sweeper.py). The application version is a constant: a release that cannot continue an old run says so run by
+run (agents/runner.py) and must not leave it lying in the queue of a version that no process serves.
+Source: ours, over DBOS 3.4.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import anyio.to_thread
+from dbos import DBOS, DBOSConfig, SetWorkflowID
+
+from runtime.errors import StorageError, boundary
+from runtime.settings import Settings
+
+APPLICATION_VERSION: Final = "1"
+QUEUE: Final = "runs"
+POLL_S: Final = 0.2
+
+Execute = Callable[[str], Awaitable[None]]
+
+
+class DurableRuns:
+    """Queues runs and hands them to `execute`. One per process, because DBOS is; belongs to one event loop."""
+
+    def __init__(self, settings: Settings, executor_id: str, execute: Execute) -> None:
+        self._settings = settings
+        self._executor_id = executor_id
+        self._execute = execute
+
+    async def start(self) -> None:
+        """Open the workflow database and begin to take queued runs. Raises `StorageError`."""
+        execute = self._execute
+        with boundary("workflow database", StorageError):
+            _use_wal(self._settings)
+            DBOS(
+                config=DBOSConfig(
+                    name="mneme",
+                    system_database_url=system_database_url(self._settings),
+                    application_version=APPLICATION_VERSION,
+                    executor_id=self._executor_id,
+                    log_level="ERROR",
+                    enable_otlp=False,
+                    use_listen_notify=False,
+                    max_executor_threads=16,
+                )
+            )
+
+            @DBOS.workflow(name="run_agent", max_recovery_attempts=None)
+            async def run_agent(run_id: str) -> None:
+                await execute(run_id)
+
+            self._workflow = run_agent
+            # Launched on the loop's own thread, so that queued workflows run on this loop and not on one of DBOS's.
+            DBOS.launch()
+            await DBOS.register_queue_async(
+                QUEUE,
+                worker_concurrency=self._settings.runs.concurrency,
+                polling_interval_sec=POLL_S,
+                on_conflict="always_update",
+            )
+
+    async def stop(self) -> None:
+        """Stop taking runs. Runs that are still going stay open and are picked up by the next process."""
+        await anyio.to_thread.run_sync(lambda: DBOS.destroy(destroy_registry=True))
+
+    async def enqueue(self, run_id: str, attempt: int) -> None:
+        """Put the run into the queue that every process takes from; doing it twice is the same as once."""
+        with boundary(f"workflow of run {run_id!r}", StorageError), SetWorkflowID(f"{run_id}.{attempt}"):
+            await DBOS.enqueue_workflow_async(QUEUE, self._workflow, run_id)
+
+    async def recover(self, executor_ids: Sequence[str]) -> None:
+        """Put what dead executors were working on back into the queue. Safe to call twice and from two survivors."""
+        with boundary("recovery of runs", StorageError):
+            await anyio.to_thread.run_sync(DBOS._recover_pending_workflows, list(executor_ids))
+
+    async def waiting(self, run_id: str) -> bool:
+        """True when a workflow of this run is queued or being executed somewhere."""
+        with boundary(f"workflow of run {run_id!r}", StorageError):
+            rows = await DBOS.list_workflows_async(
+                workflow_id_prefix=f"{run_id}.",
+                status=["PENDING", "ENQUEUED", "DELAYED"],
+                load_input=False,
+                load_output=False,
+            )
+        return bool(rows)
+
+
+def system_database_url(settings: Settings) -> str:
+    """Beside our own tables: a second file of SQLite, or the schema `dbos` of the same PostgreSQL database."""
+    url = settings.database_url
+    return f"sqlite:///{settings.home / 'workflows.db'}" if url.startswith("sqlite") else url
+
+
+def _use_wal(settings: Settings) -> None:
+    # DBOS opens SQLite with a rollback journal: two syncs a commit, and readers wait for writers. WAL is a property of
+    # the file, so setting it once is enough.
+    if settings.database_url.startswith("sqlite"):
+        settings.home.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(settings.home / "workflows.db", timeout=settings.database.busy_timeout_s)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        finally:
+            connection.close()
