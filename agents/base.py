@@ -12,18 +12,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from pydantic import BaseModel, JsonValue
-
 from agents.tasks import Task
 from agents.verifiers.base import Verifiers
-from runtime.events import AnyPayload
-from runtime.llm.base import LLM, Reply
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from pydantic import BaseModel, JsonValue
 from runtime.llm.metering import Caller, Meter, Show
 from runtime.llm.structured import ask_structured
 from runtime.prompts import PromptFile
-from runtime.recorder import Recorder
 from runtime.retry import RetryPolicy
+
+from runtime.events import AnyPayload
+from runtime.llm.base import LLM, Reply
+from runtime.recorder import Recorder
 from runtime.runs import RunSpec
 from runtime.types import FinishReason, JsonObject, JsonSchema, Message, Sampling, ToolCall, ToolSpec
 
@@ -44,7 +44,9 @@ class Answer:
         """The `output` of the run on the wire; empty parts are left out."""
         out: JsonObject = {"text": self.text, "finish_reason": self.finish_reason}
         if self.tool_calls:
-            out["tool_calls"] = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in self.tool_calls]
+            out["tool_calls"] = [
+                {"id": c.id, "name": c.name, "arguments": c.arguments} for c in self.tool_calls
+            ]
         if self.detail:
             out["detail"] = self.detail
         return out

@@ -7,17 +7,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 import anyio
+from agents.verifiers import open_verifiers
+from runtime.checkpoints import open_saver
+from runtime.keys import KeyStore
 
 from agents.runner import Parts, Runner
 from agents.service import Service
-from agents.verifiers import open_verifiers
-from runtime.checkpoints import open_saver
-from runtime.db import Database
+from runtime.db import open_database
 from runtime.durable import DurableRuns
 from runtime.executors import Executors, identify
 from runtime.hub import EventHub
 from runtime.ids import SYSTEM, Clock
-from runtime.keys import KeyStore
 from runtime.llm.pool import LLMs
 from runtime.runs import RunStore
 from runtime.settings import Settings
@@ -35,12 +35,10 @@ async def open_service(settings: Settings, *, clock: Clock = SYSTEM) -> AsyncIte
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        db = Database.open(settings)
+        db = open_database(settings)
         stack.push_async_callback(db.aclose)
         store = RunStore(db, clock)
-        executors = Executors(
-            db, clock, identify(version("mneme")), dead_after_s=settings.runs.dead_after_s
-        )
+        executors = Executors(db, clock, identify(version("mneme")), dead_after_s=settings.runs.dead_after_s)
         await executors.register()
         stack.push_async_callback(executors.leave)
         llms = LLMs(settings, clock)
@@ -53,7 +51,11 @@ async def open_service(settings: Settings, *, clock: Clock = SYSTEM) -> AsyncIte
         await durable.start()
         stack.push_async_callback(durable.stop)
         sweeper = Sweeper(
-            store, executors, durable, Hands(runner.active, runner.stop), heartbeat_s=settings.runs.heartbeat_s
+            store,
+            executors,
+            durable,
+            Hands(runner.active, runner.stop),
+            heartbeat_s=settings.runs.heartbeat_s,
         )
         async with anyio.create_task_group() as background, anyio.create_task_group() as runs:
             background.start_soon(sweeper.run)

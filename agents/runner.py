@@ -11,13 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import anyio
+from agents.tasks import parse_input
+from agents.verifiers.base import Verifiers
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from runtime.llm.metering import Meter
+from runtime.llm.registry import LLMs
+from runtime.retry import RetryPolicy
 
 from agents import registry
 from agents.base import Agent, Context
 from agents.live import End, LiveRun
-from agents.tasks import parse_input
-from agents.verifiers.base import Verifiers
 from runtime.errors import (
     BudgetExhausted,
     MnemeError,
@@ -30,10 +33,7 @@ from runtime.errors import (
 from runtime.events import RunCancelledEvent, RunFailed, RunFinished, RunStarted
 from runtime.executors import Executors
 from runtime.hub import EventHub
-from runtime.llm.metering import Meter
-from runtime.llm.registry import LLMs
 from runtime.recorder import Recorder
-from runtime.retry import RetryPolicy
 from runtime.runs import Claim, RunRecord, RunStore
 from runtime.settings import Settings
 from runtime.telemetry import get_logger, metrics, span_run
@@ -192,7 +192,9 @@ class Runner:
             with boundary(f"agent {record.agent!r}"):
                 agent = self._agent_of(record)
                 if record.attempt > self._parts.settings.runs.max_recoveries:
-                    raise MnemeError(f"run {record.id!r} was picked up {record.attempt} times without finishing")
+                    raise MnemeError(
+                        f"run {record.id!r} was picked up {record.attempt} times without finishing"
+                    )
                 ctx = Context(
                     run_id=record.id,
                     spec=record.spec,
@@ -214,7 +216,9 @@ class Runner:
             return RunCancelledEvent(reason=error.message)
         except MnemeError as error:
             level = log.warning if error.code != "internal_error" else log.error
-            level("run.failed", run_id=record.id, agent=record.agent, code=error.code, exc_info=error.__cause__)
+            level(
+                "run.failed", run_id=record.id, agent=record.agent, code=error.code, exc_info=error.__cause__
+            )
             return RunFailed(code=error.code, message=error.message)
 
     def _agent_of(self, record: RunRecord) -> Agent:
@@ -235,4 +239,3 @@ def _status(end: End) -> str:
             return "failed"
         case RunCancelledEvent():
             return "cancelled"
-

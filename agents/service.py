@@ -12,20 +12,20 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 import anyio
+from agents.tasks import parse_input
 from anyio.abc import TaskGroup
 from pydantic import ValidationError
+from runtime.keys import KeyStore
 
 from agents import registry
 from agents.base import Agent, AgentSpec
 from agents.live import LiveRun
 from agents.runner import Parts, Runner
-from agents.tasks import parse_input
 from runtime.budget import Budget
 from runtime.durable import DurableRuns
 from runtime.errors import InvalidInput, MnemeError
 from runtime.events import TERMINAL_TYPES, Event
 from runtime.hub import EventHub
-from runtime.keys import KeyStore
 from runtime.runs import TERMINAL, RunRecord, RunSpec, RunStore
 from runtime.settings import Settings
 
@@ -112,7 +112,9 @@ class Service:
         """One run. Raises `UnknownName`, also for a run of somebody else."""
         return await self.store.get(run_id, owner=owner)
 
-    async def cancel(self, run_id: str, *, owner: str | None, reason: str = "cancelled by request") -> RunRecord:
+    async def cancel(
+        self, run_id: str, *, owner: str | None, reason: str = "cancelled by request"
+    ) -> RunRecord:
         """Ask the run to stop, wherever it is executed; a run that has ended stays as it is."""
         await self.store.get(run_id, owner=owner)
         record = await self.store.request_cancel(run_id, reason)
@@ -206,7 +208,8 @@ def _check_config(agent: AgentSpec, spec: RunSpec) -> None:
         key = ".".join(str(part) for part in first["loc"])
         known = ", ".join(agent.config.model_fields) or "none"
         raise InvalidInput(
-            f"config {key!r} of agent {agent.name!r}: {first['msg']}; known keys: {known}", param=f"config.{key}"
+            f"config {key!r} of agent {agent.name!r}: {first['msg']}; known keys: {known}",
+            param=f"config.{key}",
         ) from error
 
 

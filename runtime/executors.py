@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import psutil
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from runtime.db import Database
 from runtime.ids import Clock, new_id
@@ -53,8 +53,8 @@ class Executors:
     async def register(self) -> None:
         """Announce this process."""
         now = self._clock.now()
-        async with self._db.write() as connection:
-            await connection.execute(
+        await self._db.write(
+            lambda connection: connection.execute(
                 insert(Executor).values(
                     id=self._me.id,
                     host=self._me.host,
@@ -64,35 +64,41 @@ class Executors:
                     heartbeat_at=now,
                 )
             )
+        )
 
     async def beat(self) -> None:
         """Say that this process is alive; announces it again when another took it for dead and forgot it."""
         now = self._clock.now()
-        async with self._db.write() as connection:
-            await connection.execute(delete(Executor).where(Executor.heartbeat_at < now - FORGET_AFTER))
-            done = await connection.execute(
+
+        def work(connection: Connection) -> bool:
+            connection.execute(delete(Executor).where(Executor.heartbeat_at < now - FORGET_AFTER))
+            done = connection.execute(
                 update(Executor).where(Executor.id == self._me.id).values(heartbeat_at=now)
             )
-        if done.rowcount == 0:
+            return done.rowcount > 0
+
+        if not await self._db.write(work):
             await self.register()
 
     async def leave(self) -> None:
         """Take this process off the list; what it was running may be picked up at once."""
-        async with self._db.write() as connection:
-            await connection.execute(delete(Executor).where(Executor.id == self._me.id))
+        await self._db.write(
+            lambda connection: connection.execute(delete(Executor).where(Executor.id == self._me.id))
+        )
 
     async def alive(self) -> frozenset[str]:
         """The ids of the processes that may still be executing."""
         oldest = self._clock.now() - self._dead_after
-        async with self._db.read() as connection:
-            rows = (
-                await connection.execute(select(Executor.id, Executor.host, Executor.pid, Executor.heartbeat_at))
-            ).all()
+        query = select(Executor.id, Executor.host, Executor.pid, Executor.heartbeat_at)
+        rows = await self._db.read(lambda connection: connection.execute(query).all())
         return frozenset(
             row.id
             for row in rows
             if row.id == self._me.id
-            or (row.heartbeat_at >= oldest and not (row.host == self._me.host and not psutil.pid_exists(row.pid)))
+            or (
+                row.heartbeat_at >= oldest
+                and not (row.host == self._me.host and not psutil.pid_exists(row.pid))
+            )
         )
 
 

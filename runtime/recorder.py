@@ -14,7 +14,15 @@ import anyio
 from pydantic import JsonValue
 
 from runtime.errors import MnemeError
-from runtime.events import AnyPayload, Event, ReasoningDelta, RunCancelledEvent, RunFailed, RunFinished, TextDelta
+from runtime.events import (
+    AnyPayload,
+    Event,
+    ReasoningDelta,
+    RunCancelledEvent,
+    RunFailed,
+    RunFinished,
+    TextDelta,
+)
 from runtime.runs import Claim, RunStore
 
 Item = tuple[AnyPayload, str | None]

@@ -15,7 +15,9 @@ from pydantic import JsonValue
 from runtime.budget import Budget, Spent
 from runtime.types import JsonObject, Usage
 
-RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "budget_exhausted", "interrupted"]
+RunStatus = Literal[
+    "queued", "running", "succeeded", "failed", "cancelled", "budget_exhausted", "interrupted"
+]
 TERMINAL: frozenset[RunStatus] = frozenset({"succeeded", "failed", "cancelled", "budget_exhausted"})
 MemoryMode = Literal["on", "read", "off"]
 
@@ -46,7 +48,11 @@ class RunSpec:
             "model": self.model,
             "vaults": list(self.vaults),
             "memory": self.memory,
-            "budget": {"tokens": self.budget.tokens, "calls": self.budget.calls, "seconds": self.budget.seconds},
+            "budget": {
+                "tokens": self.budget.tokens,
+                "calls": self.budget.calls,
+                "seconds": self.budget.seconds,
+            },
             "config": self.config,
             "seed": self.seed,
             "sampling": self.sampling,

@@ -12,9 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, insert, or_, select, update
 from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.budget import Budget, Spent
 from runtime.db import Database
@@ -53,18 +52,22 @@ class RunStore:
 
     async def create(self, spec: RunSpec, *, owner: str, agent_version: int, model: str) -> RunRecord:
         """Accept a run: row and `run.queued` are committed when this returns."""
-        async with self._db.write() as connection:
-            record = await self._insert(connection, spec, owner, agent_version, model)
-            await self._append(connection, record.id, 0, [(RunQueued(agent=spec.agent, model=spec.model), None)])
-        return replace(record, last_seq=1)
+
+        def work(connection: Connection) -> RunRecord:
+            record = self._insert(connection, spec, owner, agent_version, model)
+            self._append(connection, record.id, 0, [(RunQueued(agent=spec.agent, model=spec.model), None)])
+            return replace(record, last_seq=1)
+
+        return await self._db.write(work)
 
     async def create_started(
         self, spec: RunSpec, *, owner: str, agent_version: int, model: str, executor: str, started: RunStarted
     ) -> Claim:
         """Accept and claim a run in one transaction, for a caller that executes it at once."""
         now = self._clock.now()
-        async with self._db.write() as connection:
-            record = await self._insert(
+
+        def work(connection: Connection) -> Claim:
+            record = self._insert(
                 connection,
                 spec,
                 owner,
@@ -78,8 +81,10 @@ class RunStore:
                 last_seq=2,
             )
             items: list[Item] = [(RunQueued(agent=spec.agent, model=spec.model), None), (started, None)]
-            await self._append(connection, record.id, 0, items)
-        return Claim(record, 1, {}, Spent())
+            self._append(connection, record.id, 0, items)
+            return Claim(record, 1, {}, Spent())
+
+        return await self._db.write(work)
 
     async def start(
         self, run_id: str, *, executor: str, started: RunStarted, expect_epoch: int
@@ -91,17 +96,16 @@ class RunStore:
         by somebody else since `expect_epoch` was read.
         """
         now = self._clock.now()
-        async with self._db.write() as connection:
-            row = (
-                await connection.execute(select(Run).where(Run.id == run_id).with_for_update())
-            ).one_or_none()
+
+        def work(connection: Connection) -> Claim | None:
+            row = connection.execute(select(Run).where(Run.id == run_id).with_for_update()).one_or_none()
             if row is None or row.epoch != expect_epoch or row.status in TERMINAL:
                 return None
             if row.cancel_reason is not None:
-                await self._end(connection, row, RunCancelledEvent(reason=row.cancel_reason))
+                self._end(connection, row, RunCancelledEvent(reason=row.cancel_reason))
                 return None
             epoch = row.epoch + 1
-            await connection.execute(
+            connection.execute(
                 update(Run)
                 .where(Run.id == run_id)
                 .values(
@@ -113,38 +117,46 @@ class RunStore:
                     resume_requested=False,
                 )
             )
-            steps = await self._steps(connection, run_id)
+            steps = self._steps(connection, run_id)
             opening: AnyPayload = started
             if row.attempt > 0 or row.parent_id is not None:
                 opening = RunResumed(
                     executor=executor,
                     attempt=row.attempt + 1,
                     reason="requested" if row.resume_requested or row.parent_id is not None else "recovered",
-                    void=await self._void(connection, run_id, frozenset(steps)),
+                    void=self._void(connection, run_id, frozenset(steps)),
                 )
-            await self._append(connection, run_id, row.last_seq, [(opening, None)], bump=True)
-            record = _record((await connection.execute(select(Run).where(Run.id == run_id))).one())
-            spent = await self._spent(connection, run_id)
-        return Claim(record, epoch, steps, spent)
+            self._append(connection, run_id, row.last_seq, [(opening, None)], bump=True)
+            record = _record(connection.execute(select(Run).where(Run.id == run_id)).one())
+            spent = self._spent(connection, run_id)
+            return Claim(record, epoch, steps, spent)
+
+        return await self._db.write(work)
 
     # -- a run goes on -------------------------------------------------------------------------------------------------
 
     async def append(self, run_id: str, epoch: int, items: Sequence[Item]) -> list[Event]:
         """Write events. Raises `RunLost`, `RunCancelled`, `StorageError`; then nothing is written."""
-        async with self._db.write() as connection:
-            return await self._claimed_append(connection, run_id, epoch, items)
+
+        def work(connection: Connection) -> list[Event]:
+            return self._claimed_append(connection, run_id, epoch, items)
+
+        return await self._db.write(work)
 
     async def finish_step(
         self, run_id: str, epoch: int, key: str, output: JsonValue, items: Sequence[Item]
     ) -> list[Event]:
         """Write events and the output of a step together. Raises as `append` does."""
-        async with self._db.write() as connection:
-            events = await self._claimed_append(connection, run_id, epoch, items)
+
+        def work(connection: Connection) -> list[Event]:
+            events = self._claimed_append(connection, run_id, epoch, items)
             seq = events[-1].seq if events else select(Run.last_seq).where(Run.id == run_id).scalar_subquery()
-            await connection.execute(
+            connection.execute(
                 insert(RunStep).values(run_id=run_id, key=key, seq=seq, output=output, at=self._clock.now())
             )
-        return events
+            return events
+
+        return await self._db.write(work)
 
     async def finish(
         self,
@@ -158,41 +170,49 @@ class RunStore:
 
         A run that somebody cancelled ends as cancelled, whatever `payload` says, unless it has succeeded.
         """
-        async with self._db.write() as connection:
-            row = (
-                await connection.execute(select(Run).where(Run.id == run_id).with_for_update())
-            ).one_or_none()
+
+        def work(connection: Connection) -> list[Event]:
+            row = connection.execute(select(Run).where(Run.id == run_id).with_for_update()).one_or_none()
             if row is None or row.epoch != epoch or row.status != "running":
                 raise RunLost(f"run {run_id!r}: another process has it in hand")
-            if row.cancel_reason is not None and isinstance(payload, RunFailed):
-                payload = RunCancelledEvent(reason=row.cancel_reason)
-            return await self._end(connection, row, payload, items)
+            cancelled = row.cancel_reason is not None and isinstance(payload, RunFailed)
+            end = RunCancelledEvent(reason=row.cancel_reason) if cancelled else payload
+            return self._end(connection, row, end, items)
+
+        return await self._db.write(work)
 
     async def interrupt(self, run_id: str, epoch: int) -> None:
         """Say that the process ends while the run goes on: it is picked up by whoever comes next."""
-        async with self._db.write() as connection:
-            await connection.execute(
+
+        def work(connection: Connection) -> None:
+            connection.execute(
                 update(Run)
                 .where(Run.id == run_id, Run.epoch == epoch, Run.status == "running")
                 .values(status="interrupted")
             )
 
+        await self._db.write(work)
+
     # -- people and the sweeper ----------------------------------------------------------------------------------------
 
     async def request_cancel(self, run_id: str, reason: str) -> RunRecord:
         """Ask for the run to stop. One that nobody executes ends at once; one that has ended stays as it is."""
-        async with self._db.write() as connection:
-            row = await self._locked(connection, run_id)
+
+        def work(connection: Connection) -> RunRecord:
+            row = self._locked(connection, run_id)
             if row.status in ("queued", "interrupted"):
-                await self._end(connection, row, RunCancelledEvent(reason=reason))
+                self._end(connection, row, RunCancelledEvent(reason=reason))
             elif row.status == "running":
-                await connection.execute(update(Run).where(Run.id == run_id).values(cancel_reason=reason))
-            return _record((await connection.execute(select(Run).where(Run.id == run_id))).one())
+                connection.execute(update(Run).where(Run.id == run_id).values(cancel_reason=reason))
+            return _record(connection.execute(select(Run).where(Run.id == run_id)).one())
+
+        return await self._db.write(work)
 
     async def requeue(self, run_id: str, *, budget: Budget | None = None) -> RunRecord:
         """Queue an ended or interrupted run again; its finished steps stay. Raises `Conflict`."""
-        async with self._db.write() as connection:
-            row = await self._locked(connection, run_id)
+
+        def work(connection: Connection) -> RunRecord:
+            row = self._locked(connection, run_id)
             if row.status not in RESUMABLE:
                 raise Conflict(
                     f"run {run_id!r} is {row.status!r}; only a run that is {', '.join(sorted(RESUMABLE))} can be resumed"
@@ -200,7 +220,7 @@ class RunStore:
             spec = RunSpec.from_json(row.spec)
             if budget is not None:
                 spec = replace(spec, budget=budget)
-            await connection.execute(
+            connection.execute(
                 update(Run)
                 .where(Run.id == run_id)
                 .values(
@@ -214,38 +234,40 @@ class RunStore:
                     resume_requested=True,
                 )
             )
-            return _record((await connection.execute(select(Run).where(Run.id == run_id))).one())
+            return _record(connection.execute(select(Run).where(Run.id == run_id)).one())
+
+        return await self._db.write(work)
 
     async def fork(self, run_id: str, from_event: int, *, owner: str) -> RunRecord:
         """Make a queued run that shares the events up to and with `from_event` and the steps finished by then.
 
         Raises `InvalidInput` when there is no such event in the log.
         """
-        async with self._db.write() as connection:
-            row = await self._locked(connection, run_id)
-            known = await connection.execute(
+
+        def work(connection: Connection) -> RunRecord:
+            row = self._locked(connection, run_id)
+            known = connection.execute(
                 select(RunEvent.seq).where(
                     RunEvent.run_id == run_id, RunEvent.seq == from_event, RunEvent.voided.is_(False)
                 )
             )
             if known.one_or_none() is None:
                 raise InvalidInput(
-                    f"run {run_id!r} has no event {from_event}; its last one is {row.last_seq}", param="from_event"
+                    f"run {run_id!r} has no event {from_event}; its last one is {row.last_seq}",
+                    param="from_event",
                 )
             steps = (
-                await connection.execute(
-                    select(RunStep).where(RunStep.run_id == run_id, RunStep.seq <= from_event)
-                )
+                connection.execute(select(RunStep).where(RunStep.run_id == run_id, RunStep.seq <= from_event))
             ).all()
             done = {step.key for step in steps}
             events = (
-                await connection.execute(
+                connection.execute(
                     select(RunEvent)
                     .where(RunEvent.run_id == run_id, RunEvent.seq <= from_event, RunEvent.voided.is_(False))
                     .order_by(RunEvent.seq)
                 )
             ).all()
-            record = await self._insert(
+            record = self._insert(
                 connection,
                 RunSpec.from_json(row.spec),
                 owner,
@@ -257,31 +279,43 @@ class RunStore:
             )
             # What belongs to a step that is done again, or ended the old run, does not belong to the new log.
             kept = [
-                {"run_id": record.id, "seq": e.seq, "at": e.at, "type": e.type, "step": e.step, "data": e.data}
+                {
+                    "run_id": record.id,
+                    "seq": e.seq,
+                    "at": e.at,
+                    "type": e.type,
+                    "step": e.step,
+                    "data": e.data,
+                }
                 for e in events
                 if (e.step is None or e.step in done) and not _is_end(e.type)
             ]
             if kept:
-                await connection.execute(insert(RunEvent), [{**event, "voided": False} for event in kept])
+                connection.execute(insert(RunEvent), [{**event, "voided": False} for event in kept])
             if steps:
-                await connection.execute(
+                connection.execute(
                     insert(RunStep),
                     [
                         {"run_id": record.id, "key": s.key, "seq": s.seq, "output": s.output, "at": s.at}
                         for s in steps
                     ],
                 )
-        return record
+            return record
+
+        return await self._db.write(work)
 
     async def cancel_requested(self, run_ids: Sequence[str]) -> dict[str, str]:
         """Which of these running runs somebody asked to stop, and why."""
-        async with self._db.read() as connection:
-            rows = await connection.execute(
+
+        def work(connection: Connection) -> dict[str, str]:
+            rows = connection.execute(
                 select(Run.id, Run.cancel_reason).where(
                     Run.id.in_(run_ids), Run.cancel_reason.is_not(None), Run.status == "running"
                 )
             )
             return {row.id: row.cancel_reason for row in rows}
+
+        return await self._db.read(work)
 
     async def in_hand(self) -> list[RunRecord]:
         """The runs that are marked as running or were interrupted by a shutdown."""
@@ -295,13 +329,16 @@ class RunStore:
 
     async def get(self, run_id: str, *, owner: str | None) -> RunRecord:
         """One run. With an `owner` a run of somebody else is as unknown as one that never was: `UnknownName`."""
-        async with self._db.read() as connection:
-            row = (await connection.execute(select(Run).where(Run.id == run_id))).one_or_none()
-        if row is None or (owner is not None and row.owner != owner):
-            raise UnknownName(f"run {run_id!r}: no such run", param="run_id")
-        return _record(row)
 
-    async def list(
+        def work(connection: Connection) -> RunRecord:
+            row = connection.execute(select(Run).where(Run.id == run_id)).one_or_none()
+            if row is None or (owner is not None and row.owner != owner):
+                raise UnknownName(f"run {run_id!r}: no such run", param="run_id")
+            return _record(row)
+
+        return await self._db.read(work)
+
+    async def page(
         self,
         owner: str | None,
         *,
@@ -320,29 +357,36 @@ class RunStore:
             query = query.where(Run.status == status)
         if cursor is not None:
             query = query.where(Run.id < cursor)
-        async with self._db.read() as connection:
-            rows = (await connection.execute(query)).all()
-        items = [_record(row) for row in rows[:limit]]
-        return RunPage(items, items[-1].id if len(rows) > limit else None)
+
+        def work(connection: Connection) -> RunPage:
+            rows = connection.execute(query).all()
+            items = [_record(row) for row in rows[:limit]]
+            return RunPage(items, items[-1].id if len(rows) > limit else None)
+
+        return await self._db.read(work)
 
     async def events(self, run_id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """The log behind `after`, in order, without voided lines."""
-        async with self._db.read() as connection:
-            rows = await connection.execute(
+
+        def work(connection: Connection) -> list[Event]:
+            rows = connection.execute(
                 select(RunEvent)
                 .where(RunEvent.run_id == run_id, RunEvent.seq > after, RunEvent.voided.is_(False))
                 .order_by(RunEvent.seq)
                 .limit(limit)
             )
             return [
-                Event(row.seq, row.run_id, row.at, parse_payload(row.type, row.data), row.step) for row in rows
+                Event(row.seq, row.run_id, row.at, parse_payload(row.type, row.data), row.step)
+                for row in rows
             ]
+
+        return await self._db.read(work)
 
     # -- inside a transaction ------------------------------------------------------------------------------------------
 
-    async def _insert(
+    def _insert(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         spec: RunSpec,
         owner: str,
         agent_version: int,
@@ -362,7 +406,7 @@ class RunStore:
             "started_at": None,
             **values,
         }
-        await connection.execute(
+        connection.execute(
             insert(Run).values(
                 id=run_id,
                 owner=owner,
@@ -392,15 +436,22 @@ class RunStore:
             **row,
         )
 
-    async def _append(
-        self, connection: AsyncConnection, run_id: str, last_seq: int, items: Sequence[Item], *, bump: bool = False
+    def _append(
+        self,
+        connection: Connection,
+        run_id: str,
+        last_seq: int,
+        items: Sequence[Item],
+        *,
+        bump: bool = False,
     ) -> list[Event]:
         now = self._clock.now()
         events = [
-            Event(last_seq + n, run_id, now, payload, step) for n, (payload, step) in enumerate(items, start=1)
+            Event(last_seq + n, run_id, now, payload, step)
+            for n, (payload, step) in enumerate(items, start=1)
         ]
         if events:
-            await connection.execute(
+            connection.execute(
                 insert(RunEvent),
                 [
                     {
@@ -416,16 +467,14 @@ class RunStore:
                 ],
             )
         if bump:
-            await connection.execute(
-                update(Run).where(Run.id == run_id).values(last_seq=last_seq + len(events))
-            )
+            connection.execute(update(Run).where(Run.id == run_id).values(last_seq=last_seq + len(events)))
         return events
 
-    async def _claimed_append(
-        self, connection: AsyncConnection, run_id: str, epoch: int, items: Sequence[Item]
+    def _claimed_append(
+        self, connection: Connection, run_id: str, epoch: int, items: Sequence[Item]
     ) -> list[Event]:
         row = (
-            await connection.execute(
+            connection.execute(
                 update(Run)
                 .where(Run.id == run_id, Run.epoch == epoch, Run.status == "running")
                 .values(last_seq=Run.last_seq + len(items))
@@ -438,20 +487,20 @@ class RunStore:
             raise RunCancelled(row.cancel_reason)
         calls = [payload for payload, _ in items if isinstance(payload, LlmCall)]
         if calls:
-            await connection.execute(
+            connection.execute(
                 update(Run).where(Run.id == run_id).values(usage=_with_calls(row.usage, calls))
             )
-        return await self._append(connection, run_id, row.last_seq - len(items), items)
+        return self._append(connection, run_id, row.last_seq - len(items), items)
 
-    async def _end(
+    def _end(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         row: Row[Any],
         payload: RunFinished | RunFailed | RunCancelledEvent,
         items: Sequence[Item] = (),
     ) -> list[Event]:
         calls = [item for item, _ in items if isinstance(item, LlmCall)]
-        events = await self._append(connection, row.id, row.last_seq, [*items, (payload, None)])
+        events = self._append(connection, row.id, row.last_seq, [*items, (payload, None)])
         status: RunStatus = "cancelled"
         output: JsonValue = None
         error: dict[str, Any] | None = None
@@ -459,7 +508,7 @@ class RunStore:
             status, output = payload.status, payload.output
         elif isinstance(payload, RunFailed):
             status, error = "failed", {"code": payload.code, "message": payload.message}
-        await connection.execute(
+        connection.execute(
             update(Run)
             .where(Run.id == row.id)
             .values(
@@ -473,11 +522,9 @@ class RunStore:
         )
         return events
 
-    async def _void(
-        self, connection: AsyncConnection, run_id: str, done: frozenset[str]
-    ) -> list[tuple[int, int]]:
+    def _void(self, connection: Connection, run_id: str, done: frozenset[str]) -> list[tuple[int, int]]:
         rows = (
-            await connection.execute(
+            connection.execute(
                 select(RunEvent.seq, RunEvent.step)
                 .where(RunEvent.run_id == run_id, RunEvent.voided.is_(False), RunEvent.step.is_not(None))
                 .order_by(RunEvent.seq)
@@ -486,35 +533,32 @@ class RunStore:
         ranges = _ranges(row.seq for row in rows if row.step not in done)
         if ranges:
             inside = or_(*(and_(RunEvent.seq >= first, RunEvent.seq <= last) for first, last in ranges))
-            await connection.execute(
-                update(RunEvent).where(RunEvent.run_id == run_id, inside).values(voided=True)
-            )
+            connection.execute(update(RunEvent).where(RunEvent.run_id == run_id, inside).values(voided=True))
         return ranges
 
-    async def _steps(self, connection: AsyncConnection, run_id: str) -> dict[str, JsonValue]:
-        rows = await connection.execute(select(RunStep.key, RunStep.output).where(RunStep.run_id == run_id))
+    def _steps(self, connection: Connection, run_id: str) -> dict[str, JsonValue]:
+        rows = connection.execute(select(RunStep.key, RunStep.output).where(RunStep.run_id == run_id))
         return {row.key: row.output for row in rows}
 
-    async def _spent(self, connection: AsyncConnection, run_id: str) -> Spent:
-        rows = await connection.execute(
+    def _spent(self, connection: Connection, run_id: str) -> Spent:
+        rows = connection.execute(
             select(RunEvent.data).where(RunEvent.run_id == run_id, RunEvent.type == "llm.call")
         )
         calls = [row.data for row in rows]
         tokens = sum(c["usage"]["prompt_tokens"] + c["usage"]["completion_tokens"] for c in calls)
         return Spent(tokens=tokens, calls=len(calls), seconds=sum(c["ms"] for c in calls) / 1000)
 
-    async def _locked(self, connection: AsyncConnection, run_id: str) -> Row[Any]:
-        row = (
-            await connection.execute(select(Run).where(Run.id == run_id).with_for_update())
-        ).one_or_none()
+    def _locked(self, connection: Connection, run_id: str) -> Row[Any]:
+        row = connection.execute(select(Run).where(Run.id == run_id).with_for_update()).one_or_none()
         if row is None:
             raise UnknownName(f"run {run_id!r}: no such run", param="run_id")
         return row
 
     async def _all(self, condition: Any) -> list[RunRecord]:
-        async with self._db.read() as connection:
-            rows = (await connection.execute(select(Run).where(condition).order_by(Run.id))).all()
-        return [_record(row) for row in rows]
+        def work(connection: Connection) -> list[RunRecord]:
+            return [_record(row) for row in connection.execute(select(Run).where(condition).order_by(Run.id))]
+
+        return await self._db.read(work)
 
 
 def _is_end(type_: str) -> bool:

@@ -67,7 +67,9 @@ class DatabaseSettings(Section):
     """Where runs are kept. PostgreSQL: `postgresql+psycopg://user@host/name`."""
 
     url: str | None = Field(None, description="default: SQLite under MNEME_HOME")
-    synchronous: Literal["FULL", "NORMAL"] = Field("FULL", description="SQLite only: NORMAL may lose the last commits in a power cut")
+    synchronous: Literal["FULL", "NORMAL"] = Field(
+        "FULL", description="SQLite only: NORMAL may lose the last commits in a power cut"
+    )
     busy_timeout_s: float = Field(5.0, gt=0)
     pool_size: int = Field(10, ge=1)
 
@@ -103,7 +105,9 @@ class TelemetrySettings(Section):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
-    otlp_endpoint: str | None = Field(None, description="OpenTelemetry traces go there; needs the extra `otlp`")
+    otlp_endpoint: str | None = Field(
+        None, description="OpenTelemetry traces go there; needs the extra `otlp`"
+    )
 
 
 class Settings(BaseSettings):
@@ -205,8 +209,10 @@ def load(
     _reject_unknown_variables(env)
     try:
         layers.append(("environment", _Environment(env)()))
-    except Exception as error:  # noqa: BLE001 - pydantic-settings wraps parse errors in its own and others' types
-        raise SettingsError(f"environment: {error}: expected JSON for a nested value; fix the variable") from error
+    except Exception as error:
+        raise SettingsError(
+            f"environment: {error}: expected JSON for a nested value; fix the variable"
+        ) from error
     given: dict[str, Any] = {}
     for key, value in (flags or {}).items():
         if value is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import anyio
+from runtime.llm.registry import resolve
 
 from runtime.errors import ModelUnavailable, UnknownName
 from runtime.ids import Clock
 from runtime.llm.base import LLM
-from runtime.llm.registry import resolve
 from runtime.settings import Settings
 
 LISTED_FOR_S = 30.0
