@@ -44,9 +44,7 @@ class Answer:
         """The `output` of the run on the wire; empty parts are left out."""
         out: JsonObject = {"text": self.text, "finish_reason": self.finish_reason}
         if self.tool_calls:
-            out["tool_calls"] = [
-                {"id": c.id, "name": c.name, "arguments": c.arguments} for c in self.tool_calls
-            ]
+            out["tool_calls"] = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in self.tool_calls]
         if self.detail:
             out["detail"] = self.detail
         return out
@@ -129,9 +127,7 @@ class Context:
 class Step:
     """The hands of one step: emits its events and makes its model calls."""
 
-    def __init__(
-        self, key: str, run_id: str, llm: LLM, meter: Meter, retry: RetryPolicy, recorder: Recorder
-    ) -> None:
+    def __init__(self, key: str, run_id: str, llm: LLM, meter: Meter, retry: RetryPolicy, recorder: Recorder) -> None:
         self.key = key
         self._run_id = run_id
         self._llm = llm

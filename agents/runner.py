@@ -40,9 +40,7 @@ from runtime.telemetry import get_logger, metrics, span_run
 
 log = get_logger(__name__)
 
-INTERRUPTED = RunFailed(
-    code="interrupted", message="the service is shutting down; the run goes on when it is back"
-)
+INTERRUPTED = RunFailed(code="interrupted", message="the service is shutting down; the run goes on when it is back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,7 @@ class Runner:
         self._parts = parts
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._reasons: dict[str, str] = {}
+        self._freed = anyio.Event()
         self.stopping = False
 
     def active(self) -> frozenset[str]:
@@ -88,7 +87,8 @@ class Runner:
         """Wait until nothing is in hand any more, at most `timeout_s` seconds."""
         with anyio.move_on_after(timeout_s, shield=True):
             while self._scopes:
-                await anyio.sleep(0.01)
+                await self._freed.wait()
+                self._freed = anyio.Event()
 
     def started(self, record_agent: str, model: str, seed: int) -> RunStarted:
         """The payload that opens the log of an execution by this process."""
@@ -107,9 +107,9 @@ class Runner:
         record = await self._parts.store.get(run_id, owner=None)
         if run_id in self._scopes or self.stopping:
             return
-        if record.status == "running" and record.executor != self._parts.executors.id:
-            if record.executor in await self._parts.executors.alive():
-                return
+        elsewhere = record.status == "running" and record.executor != self._parts.executors.id
+        if elsewhere and record.executor in await self._parts.executors.alive():
+            return
         try:
             started = self.started(record.agent, record.model, record.spec.seed)
         except UnknownName:
@@ -165,6 +165,7 @@ class Runner:
             end = RunFailed(code=error.code, message=error.message)
         finally:
             self._scopes.pop(record.id, None)
+            self._freed.set()
             self._parts.hub.notify(record.id)
             if live is not None:
                 live.close(end or INTERRUPTED)
@@ -192,9 +193,7 @@ class Runner:
             with boundary(f"agent {record.agent!r}"):
                 agent = self._agent_of(record)
                 if record.attempt > self._parts.settings.runs.max_recoveries:
-                    raise MnemeError(
-                        f"run {record.id!r} was picked up {record.attempt} times without finishing"
-                    )
+                    raise MnemeError(f"run {record.id!r} was picked up {record.attempt} times without finishing")
                 ctx = Context(
                     run_id=record.id,
                     spec=record.spec,
@@ -216,9 +215,7 @@ class Runner:
             return RunCancelledEvent(reason=error.message)
         except MnemeError as error:
             level = log.warning if error.code != "internal_error" else log.error
-            level(
-                "run.failed", run_id=record.id, agent=record.agent, code=error.code, exc_info=error.__cause__
-            )
+            level("run.failed", run_id=record.id, agent=record.agent, code=error.code, exc_info=error.__cause__)
             return RunFailed(code=error.code, message=error.message)
 
     def _agent_of(self, record: RunRecord) -> Agent:

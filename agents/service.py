@@ -46,9 +46,7 @@ class Check:
 class Service:
     """Everything the ways in need. Built by `agents.build.open_service`."""
 
-    def __init__(
-        self, parts: Parts, runner: Runner, durable: DurableRuns, keys: KeyStore, tasks: TaskGroup
-    ) -> None:
+    def __init__(self, parts: Parts, runner: Runner, durable: DurableRuns, keys: KeyStore, tasks: TaskGroup) -> None:
         self._parts = parts
         self._runner = runner
         self._durable = durable
@@ -112,9 +110,7 @@ class Service:
         """One run. Raises `UnknownName`, also for a run of somebody else."""
         return await self.store.get(run_id, owner=owner)
 
-    async def cancel(
-        self, run_id: str, *, owner: str | None, reason: str = "cancelled by request"
-    ) -> RunRecord:
+    async def cancel(self, run_id: str, *, owner: str | None, reason: str = "cancelled by request") -> RunRecord:
         """Ask the run to stop, wherever it is executed; a run that has ended stays as it is."""
         await self.store.get(run_id, owner=owner)
         record = await self.store.request_cancel(run_id, reason)

@@ -126,9 +126,7 @@ def driver_errors() -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise StorageError(
-            f"database: no free connection; raise MNEME_DATABASE__POOL_SIZE: {error}"
-        ) from error
+        raise StorageError(f"database: no free connection; raise MNEME_DATABASE__POOL_SIZE: {error}") from error
     except OperationalError as error:
         raise StorageError(f"database: {_remedy(str(error.orig))}") from error
     except DBAPIError as error:

@@ -72,9 +72,7 @@ class Executors:
 
         def work(connection: Connection) -> bool:
             connection.execute(delete(Executor).where(Executor.heartbeat_at < now - FORGET_AFTER))
-            done = connection.execute(
-                update(Executor).where(Executor.id == self._me.id).values(heartbeat_at=now)
-            )
+            done = connection.execute(update(Executor).where(Executor.id == self._me.id).values(heartbeat_at=now))
             return done.rowcount > 0
 
         if not await self._db.write(work):
@@ -82,9 +80,7 @@ class Executors:
 
     async def leave(self) -> None:
         """Take this process off the list; what it was running may be picked up at once."""
-        await self._db.write(
-            lambda connection: connection.execute(delete(Executor).where(Executor.id == self._me.id))
-        )
+        await self._db.write(lambda connection: connection.execute(delete(Executor).where(Executor.id == self._me.id)))
 
     async def alive(self) -> frozenset[str]:
         """The ids of the processes that may still be executing."""
@@ -95,10 +91,7 @@ class Executors:
             row.id
             for row in rows
             if row.id == self._me.id
-            or (
-                row.heartbeat_at >= oldest
-                and not (row.host == self._me.host and not psutil.pid_exists(row.pid))
-            )
+            or (row.heartbeat_at >= oldest and not (row.host == self._me.host and not psutil.pid_exists(row.pid)))
         )
 
 

@@ -33,9 +33,8 @@ def head() -> str:
 
 def current(settings: Settings) -> str | None:
     """The revision of the database; None for an empty one. Raises `StorageError`."""
-    if settings.database_url.startswith("sqlite") and settings.database.url is None:
-        if not (settings.home / "mneme.db").exists():
-            return None
+    if settings.database.url is None and not (settings.home / "mneme.db").exists():
+        return None
     with _connection(settings) as connection:
         return MigrationContext.configure(connection).get_current_revision()
 

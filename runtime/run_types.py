@@ -15,9 +15,7 @@ from pydantic import JsonValue
 from runtime.budget import Budget, Spent
 from runtime.types import JsonObject, Usage
 
-RunStatus = Literal[
-    "queued", "running", "succeeded", "failed", "cancelled", "budget_exhausted", "interrupted"
-]
+RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "budget_exhausted", "interrupted"]
 TERMINAL: frozenset[RunStatus] = frozenset({"succeeded", "failed", "cancelled", "budget_exhausted"})
 MemoryMode = Literal["on", "read", "off"]
 
@@ -34,7 +32,7 @@ class RunSpec:
     model: str | None = None
     vaults: tuple[str, ...] = ()
     memory: MemoryMode = "on"
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
     config: JsonObject = field(default_factory=dict)
     seed: int = -1
     sampling: JsonObject = field(default_factory=dict)

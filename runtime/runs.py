@@ -86,9 +86,7 @@ class RunStore:
 
         return await self._db.write(work)
 
-    async def start(
-        self, run_id: str, *, executor: str, started: RunStarted, expect_epoch: int
-    ) -> Claim | None:
+    async def start(self, run_id: str, *, executor: str, started: RunStarted, expect_epoch: int) -> Claim | None:
         """Claim a run that is queued, interrupted, or whose process died.
 
         The first claim writes `run.started`; a later one voids the events of unfinished steps and writes
@@ -295,10 +293,7 @@ class RunStore:
             if steps:
                 connection.execute(
                     insert(RunStep),
-                    [
-                        {"run_id": record.id, "key": s.key, "seq": s.seq, "output": s.output, "at": s.at}
-                        for s in steps
-                    ],
+                    [{"run_id": record.id, "key": s.key, "seq": s.seq, "output": s.output, "at": s.at} for s in steps],
                 )
             return record
 
@@ -375,10 +370,7 @@ class RunStore:
                 .order_by(RunEvent.seq)
                 .limit(limit)
             )
-            return [
-                Event(row.seq, row.run_id, row.at, parse_payload(row.type, row.data), row.step)
-                for row in rows
-            ]
+            return [Event(row.seq, row.run_id, row.at, parse_payload(row.type, row.data), row.step) for row in rows]
 
         return await self._db.read(work)
 
@@ -446,10 +438,7 @@ class RunStore:
         bump: bool = False,
     ) -> list[Event]:
         now = self._clock.now()
-        events = [
-            Event(last_seq + n, run_id, now, payload, step)
-            for n, (payload, step) in enumerate(items, start=1)
-        ]
+        events = [Event(last_seq + n, run_id, now, payload, step) for n, (payload, step) in enumerate(items, start=1)]
         if events:
             connection.execute(
                 insert(RunEvent),
@@ -470,9 +459,7 @@ class RunStore:
             connection.execute(update(Run).where(Run.id == run_id).values(last_seq=last_seq + len(events)))
         return events
 
-    def _claimed_append(
-        self, connection: Connection, run_id: str, epoch: int, items: Sequence[Item]
-    ) -> list[Event]:
+    def _claimed_append(self, connection: Connection, run_id: str, epoch: int, items: Sequence[Item]) -> list[Event]:
         row = (
             connection.execute(
                 update(Run)
@@ -487,9 +474,7 @@ class RunStore:
             raise RunCancelled(row.cancel_reason)
         calls = [payload for payload, _ in items if isinstance(payload, LlmCall)]
         if calls:
-            connection.execute(
-                update(Run).where(Run.id == run_id).values(usage=_with_calls(row.usage, calls))
-            )
+            connection.execute(update(Run).where(Run.id == run_id).values(usage=_with_calls(row.usage, calls)))
         return self._append(connection, run_id, row.last_seq - len(items), items)
 
     def _end(
@@ -541,9 +526,7 @@ class RunStore:
         return {row.key: row.output for row in rows}
 
     def _spent(self, connection: Connection, run_id: str) -> Spent:
-        rows = connection.execute(
-            select(RunEvent.data).where(RunEvent.run_id == run_id, RunEvent.type == "llm.call")
-        )
+        rows = connection.execute(select(RunEvent.data).where(RunEvent.run_id == run_id, RunEvent.type == "llm.call"))
         calls = [row.data for row in rows]
         tokens = sum(c["usage"]["prompt_tokens"] + c["usage"]["completion_tokens"] for c in calls)
         return Spent(tokens=tokens, calls=len(calls), seconds=sum(c["ms"] for c in calls) / 1000)

@@ -105,9 +105,7 @@ class TelemetrySettings(Section):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
-    otlp_endpoint: str | None = Field(
-        None, description="OpenTelemetry traces go there; needs the extra `otlp`"
-    )
+    otlp_endpoint: str | None = Field(None, description="OpenTelemetry traces go there; needs the extra `otlp`")
 
 
 class Settings(BaseSettings):
@@ -210,9 +208,7 @@ def load(
     try:
         layers.append(("environment", _Environment(env)()))
     except Exception as error:
-        raise SettingsError(
-            f"environment: {error}: expected JSON for a nested value; fix the variable"
-        ) from error
+        raise SettingsError(f"environment: {error}: expected JSON for a nested value; fix the variable") from error
     given: dict[str, Any] = {}
     for key, value in (flags or {}).items():
         if value is not None:

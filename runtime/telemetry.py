@@ -1,13 +1,13 @@
 """What the service says about itself: logs, metrics, traces.
 
-Logs are JSON lines on stderr. Metrics are Prometheus counters that `/metrics` gives out when asked. Traces are
-OpenTelemetry spans that follow the GenAI semantic conventions (`gen_ai.*`) and go nowhere unless
-`telemetry.otlp_endpoint` is set. No text of a prompt or an answer leaves through any of the three: spans and metrics carry
-names and counts only, and the message of an exception, which may quote what a model wrote, is left out of tracebacks
-unless the log level is DEBUG.
+Logs are JSON lines on stderr. Metrics (runtime/metrics.py) are counted here and given out when `/metrics` is
+asked. Traces are OpenTelemetry spans after the GenAI semantic conventions (`gen_ai.*`) and go nowhere unless
+`telemetry.otlp_endpoint` is set. No text of a prompt or an answer leaves through any of the three: spans and
+metrics carry names and counts only, and the message of a foreign exception, which may quote what a model
+wrote, is left out of tracebacks unless the log level is DEBUG.
 
-Python's logging is one per process, so `configure` is called once, by the entry point, and before the database and agent
-modules are imported; without it nothing is sent and the log is structlog's plain one. Source: ours.
+Python's logging is one per process, so `configure` is called once, by the entry point, before the database and
+agent modules are imported; without it nothing is sent and the log is structlog's plain one. Source: ours.
 """
 
 from __future__ import annotations
@@ -17,41 +17,40 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
 import structlog
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from runtime.errors import MnemeError, SettingsError
+from runtime.metrics import metrics
 from runtime.settings import Settings
 from runtime.types import FinishReason, Usage
 
-METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-MODEL_SERVER_STATES: Final = ("external", "starting", "ready", "restarting", "failed", "stopped")
-# Switches of libraries that would open a connection, or refuse to work, because of a variable of somebody else's.
+__all__ = ["LlmCallSpan", "configure", "get_logger", "metrics", "span_llm_call", "span_run"]
+
+# Switches by which a library would open a connection, or refuse to work, behind our settings.
 FOREIGN_SWITCHES: Final = ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER", "DBOS__CLOUD", "DBOS__CONDUCTOR_KEY")
 
 EventDict = MutableMapping[str, Any]
 
 
-# -- logs --------------------------------------------------------------------------------------------------------------
+# -- logs ----------------------------------------------------------------------------------------------------
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger for `log.info("run.lost", run_id=…)`: an event name and fields, never a sentence with values in it."""
-    return cast("structlog.stdlib.BoundLogger", structlog.stdlib.get_logger(name, logger=name))
+    """A logger for `log.info("run.lost", run_id=…)`: an event name and fields, never a sentence with values."""
+    return structlog.stdlib.get_logger(name)
 
 
 def configure(settings: Settings) -> None:
-    """Send logs to stderr as the settings say, switch off what libraries would send, start traces if asked for.
+    """Send logs to stderr as the settings say, switch off what libraries would send, trace if asked to.
 
-    May be called again; the last call counts. Raises `SettingsError` when traces are asked for but cannot be sent.
+    May be called again; the last call counts. Raises `SettingsError` when traces cannot be sent.
     """
     _silence_libraries()
     _tracing.use(_tracer(settings))
@@ -90,7 +89,7 @@ def configure(settings: Settings) -> None:
     handler.mneme = True  # type: ignore[attr-defined]
     root.addHandler(handler)
     level = logging.getLevelNamesMapping()[wanted.log_level]
-    # Libraries log requests and bodies below WARNING; ours and the HTTP server's start and stop are what a reader wants.
+    # Libraries log requests and bodies below WARNING; ours and the HTTP server's life are what a reader wants.
     root.setLevel(max(level, logging.WARNING))
     for ours in ("agents", "api", "evals", "gpu", "memory", "runtime", "search", "uvicorn"):
         logging.getLogger(ours).setLevel(level)
@@ -114,12 +113,11 @@ class _Tracebacks:
         error: BaseException | None = found
         while error is not None and len(chain) < 8:
             link: dict[str, Any] = {"type": type(error).__qualname__}
-            # The messages of our own errors are written for people and follow the rule; those of others may quote.
+            # The messages of our own errors keep the rule; those of others may quote content.
             if self._with_messages or isinstance(error, MnemeError):
                 link["message"] = str(error)
             link["frames"] = [
-                f"{frame.filename}:{frame.lineno} {frame.name}"
-                for frame in traceback.extract_tb(error.__traceback__)
+                f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
             ]
             chain.append(link)
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -147,73 +145,11 @@ def _silence_libraries() -> None:
         os.environ.pop(name, None)
 
 
-# -- metrics -----------------------------------------------------------------------------------------------------------
-
-
-class Metrics:
-    """Every metric there is; names and labels are public (docs/operations.md)."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self.runs = Counter("mneme_runs", "Runs that ended", ["agent", "status"], registry=registry)
-        self.llm_calls = Counter("mneme_llm_calls", "Model calls", ["purpose", "outcome"], registry=registry)
-        self.llm_tokens = Counter(
-            "mneme_llm_tokens", "Tokens of model calls", ["purpose", "kind"], registry=registry
-        )
-        self.llm_seconds = Histogram(
-            "mneme_llm_seconds",
-            "Duration of a model call with its retries",
-            ["purpose"],
-            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
-            registry=registry,
-        )
-        self.append_seconds = Histogram(
-            "mneme_event_append_seconds",
-            "Duration of a commit to the event log",
-            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
-            registry=registry,
-        )
-        self.queue_depth = Gauge(
-            "mneme_queue_depth",
-            "Runs that wait for a process to take them",
-            multiprocess_mode="mostrecent",
-            registry=registry,
-        )
-        self._model_server = Gauge(
-            "mneme_model_server_state",
-            "1 for the state the model server is in",
-            ["state"],
-            multiprocess_mode="mostrecent",
-            registry=registry,
-        )
-
-    def model_server(self, state: str) -> None:
-        """Say which state the model server is in, one of `MODEL_SERVER_STATES`. Raises `ValueError` for another."""
-        if state not in MODEL_SERVER_STATES:
-            raise ValueError(
-                f"model server state {state!r}: expected one of {', '.join(MODEL_SERVER_STATES)}"
-            )
-        for name in MODEL_SERVER_STATES:
-            self._model_server.labels(name).set(1 if name == state else 0)
-
-    def expose(self) -> bytes:
-        """The text format of Prometheus (`METRICS_CONTENT_TYPE`), over all processes that serve one socket."""
-        together = CollectorRegistry()
-        try:
-            MultiProcessCollector(together)
-        except ValueError:  # No shared folder: this process is the only one.
-            return generate_latest(self._registry)
-        return generate_latest(together)
-
-
-metrics: Final = Metrics(CollectorRegistry())
-
-
-# -- traces ------------------------------------------------------------------------------------------------------------
+# -- traces --------------------------------------------------------------------------------------------------
 
 
 class _Tracing:
-    """The tracer in force. OpenTelemetry's global provider is left alone: any library may send through that one."""
+    """The tracer in force. OpenTelemetry's global provider is left alone: any library may send through it."""
 
     def __init__(self) -> None:
         self.tracer: Tracer = trace.NoOpTracer()
@@ -296,7 +232,7 @@ def span_run(agent: str, run_id: str) -> Iterator[Span]:
 
 
 @contextmanager
-def _span(name: str, kind: SpanKind, attributes: dict[str, str | bool]) -> Iterator[Span]:
+def _span(name: str, kind: SpanKind, attributes: Mapping[str, str | bool]) -> Iterator[Span]:
     # OpenTelemetry would record the exception with its message; only the type may leave.
     with _tracing.tracer.start_as_current_span(
         name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
@@ -304,9 +240,8 @@ def _span(name: str, kind: SpanKind, attributes: dict[str, str | bool]) -> Itera
         try:
             yield span
         except BaseException as error:
-            span.set_attribute(
-                "error.type", error.code if isinstance(error, MnemeError) else type(error).__qualname__
-            )
+            kind_of_error = error.code if isinstance(error, MnemeError) else type(error).__qualname__
+            span.set_attribute("error.type", kind_of_error)
             span.set_status(Status(StatusCode.ERROR))
             raise
 
