@@ -155,6 +155,11 @@ class Settings(BaseSettings):
         return url
 
     @property
+    def llm_base_url(self) -> str:
+        """The model server that is asked: the configured one, or our own process."""
+        return self.llm.base_url or f"http://{self.engine.host}:{self.engine.port}/v1"
+
+    @property
     def loopback(self) -> bool:
         """True when only this machine can reach the service."""
         return self.server.host in {"127.0.0.1", "::1", "localhost"} or self.server.host.startswith("127.")

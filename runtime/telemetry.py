@@ -24,6 +24,8 @@ from typing import Any, Final
 import orjson
 import structlog
 from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from runtime.errors import MnemeError, SettingsError
@@ -31,7 +33,7 @@ from runtime.metrics import metrics
 from runtime.settings import Settings
 from runtime.types import FinishReason, Usage
 
-__all__ = ["LlmCallSpan", "configure", "get_logger", "metrics", "span_llm_call", "span_run"]
+__all__ = ["LlmCallSpan", "configure", "flush_traces", "get_logger", "metrics", "span_llm_call", "span_run"]
 
 # Switches by which a library would open a connection, or refuse to work, behind our settings.
 FOREIGN_SWITCHES: Final = ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER", "DBOS__CLOUD", "DBOS__CONDUCTOR_KEY")
@@ -53,7 +55,7 @@ def configure(settings: Settings) -> None:
     May be called again; the last call counts. Raises `SettingsError` when traces cannot be sent.
     """
     _silence_libraries()
-    _tracing.use(_tracer(settings))
+    _tracing.use(_tracer_provider(settings))
     wanted = settings.telemetry
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -64,6 +66,7 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_logger_name,
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -153,9 +156,14 @@ class _Tracing:
 
     def __init__(self) -> None:
         self.tracer: Tracer = trace.NoOpTracer()
+        self.provider: TracerProvider | None = None
 
-    def use(self, tracer: Tracer) -> None:
-        self.tracer = tracer
+    def use(self, provider: TracerProvider | None) -> None:
+        """Send through `provider` from here on; what the one before it still holds is sent first."""
+        if self.provider is not None:
+            self.provider.shutdown()
+        self.provider = provider
+        self.tracer = trace.NoOpTracer() if provider is None else provider.get_tracer("mneme")
 
 
 _tracing: Final = _Tracing()
@@ -246,14 +254,16 @@ def _span(name: str, kind: SpanKind, attributes: Mapping[str, str | bool]) -> It
             raise
 
 
-def _tracer(settings: Settings) -> Tracer:
+def flush_traces() -> None:
+    """Send what is still held back; does nothing when traces are off."""
+    if _tracing.provider is not None:
+        _tracing.provider.force_flush()
+
+
+def _tracer_provider(settings: Settings) -> TracerProvider | None:
     endpoint = settings.telemetry.otlp_endpoint
     if endpoint is None:
-        return trace.NoOpTracer()
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
+        return None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError as error:
@@ -261,6 +271,8 @@ def _tracer(settings: Settings) -> Tracer:
             f"setting 'telemetry.otlp_endpoint' is {endpoint!r}, but the exporter is not installed; "
             "install the extra: pip install 'mneme[otlp]'"
         ) from error
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
     provider = TracerProvider(resource=Resource.create({"service.name": "mneme"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
-    return provider.get_tracer("mneme")
+    return provider

