@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from pydantic import BaseModel, JsonValue
 
 from agents.tasks import Task
 from agents.verifiers.base import Verifiers
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from pydantic import BaseModel, JsonValue
+from runtime.events import AnyPayload
+from runtime.llm.base import LLM, Reply
 from runtime.llm.metering import Caller, Meter, Show
 from runtime.llm.structured import ask_structured
 from runtime.prompts import PromptFile
-from runtime.retry import RetryPolicy
-
-from runtime.events import AnyPayload
-from runtime.llm.base import LLM, Reply
 from runtime.recorder import Recorder
+from runtime.retry import RetryPolicy
 from runtime.runs import RunSpec
 from runtime.types import FinishReason, JsonObject, JsonSchema, Message, Sampling, ToolCall, ToolSpec
 
@@ -48,6 +48,12 @@ class Answer:
         if self.detail:
             out["detail"] = self.detail
         return out
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Answer:
+        """Read what `to_json` wrote."""
+        calls = tuple(ToolCall(c["id"], c["name"], c["arguments"]) for c in data.get("tool_calls", ()))
+        return cls(data["text"], calls, data["finish_reason"], data.get("detail", {}))
 
 
 @dataclass(frozen=True, slots=True)

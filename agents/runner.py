@@ -11,16 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import anyio
-from agents.tasks import parse_input
-from agents.verifiers.base import Verifiers
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from runtime.llm.metering import Meter
-from runtime.llm.registry import LLMs
-from runtime.retry import RetryPolicy
 
 from agents import registry
 from agents.base import Agent, Context
 from agents.live import End, LiveRun
+from agents.tasks import parse_input
+from agents.verifiers.base import Verifiers
 from runtime.errors import (
     BudgetExhausted,
     MnemeError,
@@ -33,7 +30,10 @@ from runtime.errors import (
 from runtime.events import RunCancelledEvent, RunFailed, RunFinished, RunStarted
 from runtime.executors import Executors
 from runtime.hub import EventHub
+from runtime.llm.metering import Meter
+from runtime.llm.pool import LLMs
 from runtime.recorder import Recorder
+from runtime.retry import RetryPolicy
 from runtime.runs import Claim, RunRecord, RunStore
 from runtime.settings import Settings
 from runtime.telemetry import get_logger, metrics, span_run

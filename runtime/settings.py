@@ -54,6 +54,7 @@ class EngineSettings(Section):
     model: str = Field(PACKAGED_MODEL, description="a packaged model, a local folder, or a Hugging Face name")
     host: str = "127.0.0.1"
     port: int = Field(8643, ge=1, le=65535)
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda when the host has such a device")
     max_model_len: int | None = Field(4096, ge=256, description="null: what the model allows")
     kv_space_gib: int = Field(1, ge=1, description="CPU only: memory for the KV cache")
     block_size: int | None = Field(None, description="default: 32 on CPU, the engine's own on CUDA")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, cast
 
 from runtime.llm.base import LLM, CallInfo, Chunk, Reply
@@ -73,6 +74,11 @@ class Fold:
         for kind, tokens in logprobs.items():
             if isinstance(tokens, list):
                 self._logprobs.setdefault(kind, []).extend(tokens)
+
+
+def closing(stream: AsyncIterator[Chunk]) -> AbstractAsyncContextManager[object]:
+    """`async with` that closes the stream, and with it the HTTP call, however it is left."""
+    return aclosing(stream) if isinstance(stream, AsyncGenerator) else nullcontext()
 
 
 async def complete(

@@ -1,0 +1,50 @@
+"""The graph of `direct`: one node, one step."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from pydantic import JsonValue
+
+from agents.base import Answer, Step
+from agents.graphs import Work
+from agents.sampling import sampling_of, tools_of
+from runtime.types import JsonObject
+
+
+class State(TypedDict, total=False):
+    """The answer, once it is there."""
+
+    answer: JsonObject
+
+
+async def answer(state: State, runtime: Runtime[Work[Any]]) -> State:
+    """Ask, showing every token."""
+    work = runtime.context
+
+    async def ask(step: Step) -> JsonValue:
+        spec = work.ctx.spec
+        reply = await step.ask(
+            "direct.answer",
+            work.task.messages(),
+            sampling=sampling_of(spec),
+            tools=tools_of(spec.tools),
+            show="text",
+        )
+        detail: JsonObject = {"logprobs": dict(reply.logprobs)} if reply.logprobs else {}  # type: ignore[arg-type]
+        return Answer(reply.text, reply.tool_calls, reply.finish_reason, detail).to_json()
+
+    output = await work.ctx.step("answer", ask)
+    assert isinstance(output, dict)
+    return {"answer": output}
+
+
+def build() -> StateGraph[Any, Work[Any], Any, Any]:
+    """START → answer → END."""
+    graph = StateGraph(State, context_schema=Work)
+    graph.add_node("answer", answer)
+    graph.add_edge(START, "answer")
+    graph.add_edge("answer", END)
+    return graph

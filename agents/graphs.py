@@ -1,0 +1,53 @@
+"""How an agent's LangGraph graph is run for a context: from its last checkpoint, or from the start.
+
+State holds ids and small values; the task and the context come through the graph's runtime context. A checkpoint that is
+behind does no harm, because finished steps return what they returned. Source: style sheet §5; ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from agents.base import Context
+from agents.tasks import Task
+
+T = TypeVar("T", bound=Task)
+Build = Callable[[], "StateGraph[Any, Work[Any], Any, Any]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[T]):
+    """What the nodes of a graph get: the task and the hands."""
+
+    task: T
+    ctx: Context
+
+
+async def run_graph(build: Build, start: dict[str, Any], work: Work[Any], *, at_once: int = 16) -> dict[str, Any]:
+    """Run the graph to its end and return its last state; at most `at_once` nodes at a time."""
+    graph = _compiled(build, work.ctx.saver)
+    config: RunnableConfig = {"configurable": {"thread_id": work.ctx.run_id}, "max_concurrency": at_once}
+    here = await graph.aget_state(config)
+    if here.values and not here.next:
+        return dict(here.values)
+    end: dict[str, Any] = await graph.ainvoke(None if here.values else start, config, context=work, durability="async")
+    return end
+
+
+async def run_single(build: Build, start: dict[str, Any], work: Work[Any]) -> dict[str, Any]:
+    """Run a graph of one step without checkpoints: the record of the step is all there is to keep."""
+    end: dict[str, Any] = await _compiled(build, None).ainvoke(start, context=work)
+    return end
+
+
+@cache
+def _compiled(build: Build, saver: BaseCheckpointSaver[str] | None) -> CompiledStateGraph[Any, Any, Any, Any]:
+    return build().compile(checkpointer=saver)

@@ -1,0 +1,42 @@
+"""Agents by name. An agent is one folder plus its line here, or an entry point of the group `mneme.agents`.
+
+Modules are imported when an agent is first asked for. Source: style sheet §5.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import cast
+
+from agents.base import Agent
+from runtime.errors import UnknownName
+
+AGENTS = {
+    "best-of-n": "agents.best_of_n.agent:BestOfN",
+    "direct": "agents.direct.agent:Direct",
+    "self-consistency": "agents.self_consistency.agent:SelfConsistency",
+}
+GROUP = "mneme.agents"
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Every agent there is, sorted."""
+    return tuple(sorted({*AGENTS, *(point.name for point in entry_points(group=GROUP))}))
+
+
+@cache
+def get(name: str) -> Agent:
+    """The agent of that name. Raises `UnknownName`."""
+    if name in AGENTS:
+        module, _, attribute = AGENTS[name].partition(":")
+        return cast(Agent, getattr(import_module(module), attribute)())
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            return cast(Agent, point.load()())
+    near = difflib.get_close_matches(name, names(), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UnknownName(f"agent {name!r}: no such agent; expected one of {', '.join(names())}{hint}", param="agent")
