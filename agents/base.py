@@ -120,10 +120,22 @@ class Context:
         """
         if key in self._done:
             return self._done[key]
-        output = await work(Step(key, self.run_id, self._llm, self._meter, self._retry, self._recorder))
+        output = await work(self._step(key))
         await self._recorder.finish_step(key, output)
         self._done[key] = output
         return output
+
+    async def last_step(self, key: str, work: Callable[[Step], Awaitable[JsonValue]]) -> JsonValue:
+        """Do the work whose output is the answer, with nothing behind it: it is committed with the end of the run.
+
+        One transaction less than `step`. Killed in between, the run does it again, and nothing of it is in the log.
+        """
+        if key in self._done:
+            return self._done[key]
+        return await work(self._step(key))
+
+    def _step(self, key: str) -> Step:
+        return Step(key, self.run_id, self._llm, self._meter, self._retry, self._recorder)
 
     def offer(self, answer: Answer) -> None:
         """Say what the answer would be if the run had to end here; used when the budget runs out."""

@@ -57,11 +57,18 @@ async def open_service(settings: Settings, *, clock: Clock = SYSTEM) -> AsyncIte
             Hands(runner.active, runner.stop),
             heartbeat_s=settings.runs.heartbeat_s,
         )
+        # What the caller's block raises is kept until the groups are closed, so that it arrives as itself and not
+        # wrapped into an exception group.
+        failure: Exception | None = None
         async with anyio.create_task_group() as background, anyio.create_task_group() as runs:
             background.start_soon(sweeper.run)
             try:
                 yield Service(parts, runner, durable, KeyStore(db, clock), runs)
+            except Exception as error:  # noqa: BLE001 - raised again below
+                failure = error
             finally:
                 runner.interrupt_all()
                 await runner.drain(SHUTDOWN_S)
                 background.cancel_scope.cancel()
+        if failure is not None:
+            raise failure

@@ -36,7 +36,7 @@ async def answer(state: State, runtime: Runtime[Work[Any]]) -> State:
         detail: JsonObject = {"logprobs": dict(reply.logprobs)} if reply.logprobs else {}  # type: ignore[arg-type]
         return Answer(reply.text, reply.tool_calls, reply.finish_reason, detail).to_json()
 
-    output = await work.ctx.step("answer", ask)
+    output = await work.ctx.last_step("answer", ask)
     assert isinstance(output, dict)
     return {"answer": output}
 
