@@ -73,7 +73,7 @@ class AgentSpec:
 
 
 class Agent(Protocol):
-    """A strategy; stateless, so one object serves every run. Registered with `@agent` (agents/registry.py)."""
+    """A strategy; stateless, so one object serves every run. Registered in agents/registry.py."""
 
     @property
     def spec(self) -> AgentSpec: ...

@@ -7,17 +7,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 import anyio
-from agents.verifiers import open_verifiers
-from runtime.checkpoints import open_saver
-from runtime.keys import KeyStore
 
 from agents.runner import Parts, Runner
-from agents.service import Service
+from agents.service import Probe, Service
+from agents.verifiers import open_verifiers
+from runtime.checkpoints import open_saver
 from runtime.db import open_database
 from runtime.durable import DurableRuns
 from runtime.executors import Executors, identify
 from runtime.hub import EventHub
 from runtime.ids import SYSTEM, Clock
+from runtime.keys import KeyStore
 from runtime.llm.pool import LLMs
 from runtime.runs import RunStore
 from runtime.settings import Settings
@@ -27,7 +27,9 @@ SHUTDOWN_S = 10.0
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, *, clock: Clock = SYSTEM) -> AsyncIterator[Service]:
+async def open_service(
+    settings: Settings, *, clock: Clock = SYSTEM, model_server: Probe | None = None
+) -> AsyncIterator[Service]:
     """Open the database, take part in executing queued runs, and give out the service; closes all of it behind.
 
     The database must be migrated (`mneme db upgrade`). Runs that are going when it closes are marked as interrupted
@@ -45,7 +47,7 @@ async def open_service(settings: Settings, *, clock: Clock = SYSTEM) -> AsyncIte
         stack.push_async_callback(llms.aclose)
         saver = await stack.enter_async_context(open_saver(settings))
         verifiers = await stack.enter_async_context(open_verifiers())
-        parts = Parts(settings, store, executors, EventHub(), llms, saver, verifiers)
+        parts = Parts(settings, db, store, executors, EventHub(), llms, saver, verifiers)
         runner = Runner(parts)
         durable = DurableRuns(settings, executors.id, runner.execute)
         await durable.start()
@@ -63,7 +65,7 @@ async def open_service(settings: Settings, *, clock: Clock = SYSTEM) -> AsyncIte
         async with anyio.create_task_group() as background, anyio.create_task_group() as runs:
             background.start_soon(sweeper.run)
             try:
-                yield Service(parts, runner, durable, KeyStore(db, clock), runs)
+                yield Service(parts, runner, durable, KeyStore(db, clock), runs, model_server)
             except Exception as error:  # noqa: BLE001 - raised again below
                 failure = error
             finally:

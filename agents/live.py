@@ -1,7 +1,7 @@
 """What a caller that waits for a run hears while it happens: every payload at once, before it is in the log.
 
-Memory stays bounded by what the run emits; a listener that goes away closes nothing by itself, `Service.cancel` does.
-Source: ours.
+Steps that run side by side would speak over each other, so their reasoning is put in order here: one step speaks, the
+others are heard when it has finished. Source: ours.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from runtime.events import AnyPayload, LlmCall, RunCancelledEvent, RunFailed, RunFinished
+from runtime.events import (
+    AnyPayload,
+    LlmCall,
+    ReasoningDelta,
+    RunCancelledEvent,
+    RunFailed,
+    RunFinished,
+    StepCompleted,
+    TextDelta,
+)
 from runtime.types import Usage
 
 End = RunFinished | RunFailed | RunCancelledEvent
@@ -24,11 +33,27 @@ class LiveRun:
         self.model = model
         self.usage = Usage()
         self.end: End | None = None
+        self.showed_text = False
+        self._reasoning: list[str] = []
+        self._speaker: str | None = None
+        self._held: dict[str, list[ReasoningDelta]] = {}
+        self._finished: set[str] = set()
         self._waiting: deque[AnyPayload] = deque()
         self._news = asyncio.Event()
 
+    @property
+    def reasoning(self) -> str:
+        """Everything that was said as reasoning so far."""
+        return "".join(self._reasoning)
+
     def hear(self, payload: AnyPayload, step: str | None) -> None:
         """Take a payload from the recorder."""
+        if isinstance(payload, ReasoningDelta) and step is not None:
+            if self._speaker is None:
+                self._speaker = step
+            if step != self._speaker:
+                self._held.setdefault(step, []).append(payload)
+                return
         if isinstance(payload, LlmCall):
             self.usage += Usage(
                 payload.usage.prompt_tokens,
@@ -36,12 +61,16 @@ class LiveRun:
                 payload.cached_tokens,
                 payload.usage.reasoning_tokens,
             )
-        self._waiting.append(payload)
-        self._news.set()
+        self._tell(payload)
+        if isinstance(payload, StepCompleted):
+            self._finished.add(payload.name)
+            self._pass_on()
 
     def close(self, end: End) -> None:
         """Say how it ended; the first word counts."""
         if self.end is None:
+            self._finished.update(self._held, {self._speaker or ""})
+            self._pass_on()
             self.end = end
             self._news.set()
 
@@ -55,3 +84,20 @@ class LiveRun:
                 return
             self._news.clear()
             await self._news.wait()
+
+    def _pass_on(self) -> None:
+        """Let the next step speak for as long as the one that spoke has finished."""
+        while self._speaker in self._finished:
+            self._speaker = next(iter(self._held), None)
+            if self._speaker is not None:
+                self._tell(ReasoningDelta(text="\n\n"))
+                for payload in self._held.pop(self._speaker):
+                    self._tell(payload)
+
+    def _tell(self, payload: AnyPayload) -> None:
+        if isinstance(payload, ReasoningDelta):
+            self._reasoning.append(payload.text)
+        elif isinstance(payload, TextDelta):
+            self.showed_text = True
+        self._waiting.append(payload)
+        self._news.set()

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from agents.base import Agent
-from runtime.errors import UnknownName
+from runtime.errors import UnknownName, boundary
 
 AGENTS = {
     "best-of-n": "agents.best_of_n.agent:BestOfN",
@@ -30,13 +30,14 @@ def names() -> tuple[str, ...]:
 
 @cache
 def get(name: str) -> Agent:
-    """The agent of that name. Raises `UnknownName`."""
+    """The agent of that name. Raises `UnknownName`, and `MnemeError` when its package is broken."""
     if name in AGENTS:
         module, _, attribute = AGENTS[name].partition(":")
         return cast(Agent, getattr(import_module(module), attribute)())
     for point in entry_points(group=GROUP):
         if point.name == name:
-            return cast(Agent, point.load()())
+            with boundary(f"agent {name!r} from entry point {point.value!r}"):
+                return cast(Agent, point.load()())
     near = difflib.get_close_matches(name, names(), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise UnknownName(f"agent {name!r}: no such agent; expected one of {', '.join(names())}{hint}", param="agent")

@@ -18,6 +18,7 @@ from agents.base import Agent, Context
 from agents.live import End, LiveRun
 from agents.tasks import parse_input
 from agents.verifiers.base import Verifiers
+from runtime.db import Database
 from runtime.errors import (
     BudgetExhausted,
     MnemeError,
@@ -48,6 +49,7 @@ class Parts:
     """What every execution needs; wired once in agents/build.py."""
 
     settings: Settings
+    db: Database
     store: RunStore
     executors: Executors
     hub: EventHub

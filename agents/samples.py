@@ -1,35 +1,33 @@
 """Drawing n answers to one task side by side: the part that `best-of-n` and `self-consistency` share.
 
-Each answer is a step of its own (`answer.<i>`, seed of the run + i), shown as reasoning while it comes. A budget that
-ends in between cuts the answers that have not begun, and the agent goes on with those it has. Source: ours.
+Each answer is a step of its own (`answer.<i>`, seed of the run + i), shown as reasoning while it comes; choosing is the
+last step, and its text is the answer. A budget that ends in between cuts the answers that have not begun; the run then
+ends with the best of those it has, and draws the others when it is resumed with a larger one. Source: ours.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from typing import Any, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 from pydantic import JsonValue
 
-from agents.base import Answer, Context, Step
+from agents.base import Answer, Step
 from agents.graphs import Work
 from agents.sampling import sampling_of
 from runtime.errors import BudgetExhausted
-from runtime.events import StepCompleted
+from runtime.events import StepCompleted, TextDelta
 from runtime.types import FinishReason, JsonObject
 
 
 class State(TypedDict, total=False):
-    """Numbers of the answers drawn, why others were cut, and the chosen answer."""
+    """How many answers to draw, and the chosen one. The answers themselves are in the log."""
 
     count: int
-    drawn: Annotated[list[int], operator.add]
-    cut: Annotated[list[str], operator.add]
     answer: JsonObject
 
 
@@ -51,55 +49,66 @@ class Sample:
     detail: str
 
 
-Choose = Callable[[list[Sample], Work[Any]], Awaitable[Answer]]
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The sample that was chosen, how good it is by the agent's own measure, and how it came about."""
+
+    sample: Sample
+    score: float | None
+    detail: JsonObject
+
+    def answer(self) -> Answer:
+        """As the answer of the run."""
+        return Answer(self.sample.text, finish_reason=self.sample.finish_reason, detail=self.detail)
 
 
-def graph_of(
-    purpose: str, temperature: Callable[[Context], float], choose: Choose
-) -> StateGraph[Any, Work[Any], Any, Any]:
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What an agent adds: the purpose of its calls, the temperature it draws at, and how it chooses."""
+
+    purpose: str
+    temperature: Callable[[Work], float]
+    choose: Callable[[list[Sample], Work, Step], Awaitable[Choice]]
+
+
+def at_once(work: Work, wanted: int) -> int:
+    """How many answers may be drawn at a time: one where tokens are limited, to keep the limit to within one call."""
+    return wanted if work.ctx.spec.budget.tokens is None else 1
+
+
+def graph_of(drawing: Drawing) -> StateGraph[Any, Work, Any, Any]:
     """START → draw × n → choose → END."""
 
-    async def draw(state: One, runtime: Runtime[Work[Any]]) -> State:
+    async def draw(state: One, runtime: Runtime[Work]) -> State:
         try:
-            await drawn(state["number"], runtime.context, purpose, temperature(runtime.context.ctx))
-        except BudgetExhausted as error:
-            return {"cut": [error.message]}
-        return {"drawn": [state["number"]]}
+            await drawn(state["number"], runtime.context, drawing)
+        except BudgetExhausted:
+            return {}  # `choose` finds it missing, and says why.
+        return {}
 
-    async def choose_one(state: State, runtime: Runtime[Work[Any]]) -> State:
-        work = runtime.context
-        cut = state.get("cut", [])
-        samples = [
-            await drawn(number, work, purpose, temperature(work.ctx)) for number in sorted(state.get("drawn", []))
-        ]
-        if not samples:
-            raise BudgetExhausted(cut[0], limit="budget")
-        answer = await choose(samples, work)
-        if cut:
-            work.ctx.offer(answer)
-            raise BudgetExhausted(f"{cut[0]}; the answer is the best of {len(samples)}", limit="budget")
-        return {"answer": answer.to_json()}
+    async def choose(state: State, runtime: Runtime[Work]) -> State:
+        return {"answer": (await chosen(state["count"], runtime.context, drawing)).to_json()}
 
     def fan_out(state: State) -> list[Send]:
         return [Send("draw", One(number=number)) for number in range(state["count"])]
 
     graph = StateGraph(State, context_schema=Work)
     graph.add_node("draw", draw)
-    graph.add_node("choose", choose_one)
+    graph.add_node("choose", choose)
     graph.add_conditional_edges(START, fan_out, ["draw"])
     graph.add_edge("draw", "choose")
     graph.add_edge("choose", END)
     return graph
 
 
-async def drawn(number: int, work: Work[Any], purpose: str, temperature: float) -> Sample:
-    """Answer `number`, drawn now or before."""
+async def drawn(number: int, work: Work, drawing: Drawing) -> Sample:
+    """Answer `number`, drawn now or before. Raises `BudgetExhausted`."""
 
     async def ask(step: Step) -> JsonValue:
-        sampling = sampling_of(work.ctx.spec, seed=work.ctx.seed + number)
-        if sampling.temperature is None:
-            sampling = sampling_of(work.ctx.spec, seed=work.ctx.seed + number, temperature=temperature)
-        reply = await step.ask(purpose, work.task.messages(), sampling=sampling, show="reasoning")
+        sampling = sampling_of(work.ctx.spec, temperature=drawing.temperature(work), seed=work.ctx.seed + number)
+        reply = await step.ask(
+            drawing.purpose, work.task.messages(), sampling=sampling, show="reasoning", prompt=work.task.prompt
+        )
         canonical = await work.ctx.verifiers.canonical(work.task, reply.text)
         verdict = await work.ctx.verifiers.verify(work.task, reply.text)
         score = verdict.score if verdict else None
@@ -117,3 +126,33 @@ async def drawn(number: int, work: Work[Any], purpose: str, temperature: float) 
 
     output: Any = await work.ctx.step(f"answer.{number}", ask)
     return Sample(number, **output)
+
+
+async def chosen(count: int, work: Work, drawing: Drawing) -> Answer:
+    """Choose among the answers there are. Raises `BudgetExhausted` when some are missing, with the best one offered."""
+
+    async def decide(step: Step) -> JsonValue:
+        samples: list[Sample] = []
+        cut: BudgetExhausted | None = None
+        for number in range(count):
+            try:
+                # Here before: at no cost. Cut before: in this execution at once cut again, in a later one drawn.
+                samples.append(await drawn(number, work, drawing))
+            except BudgetExhausted as error:
+                cut = error
+        if cut is not None and not samples:
+            raise cut
+        work.ctx.offer(Answer(samples[0].text, finish_reason=samples[0].finish_reason))
+        choice = await drawing.choose(samples, work, step)
+        if cut is not None:
+            # The step stays unfinished: what it says is in the log until a resumed run chooses again.
+            await step.emit(TextDelta(text=choice.sample.text))
+            work.ctx.offer(choice.answer())
+            words = f"{cut.message}; the answer is chosen from {len(samples)} of {count}"
+            raise BudgetExhausted(words, limit=cut.limit)
+        await step.emit(StepCompleted(name=step.key, score=choice.score, detail=choice.detail))
+        await step.emit(TextDelta(text=choice.sample.text))
+        return choice.answer().to_json()
+
+    output: Any = await work.ctx.step("choose", decide)
+    return Answer.from_json(output)

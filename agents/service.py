@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import anyio
-from agents.tasks import parse_input
 from anyio.abc import TaskGroup
 from pydantic import ValidationError
-from runtime.keys import KeyStore
 
 from agents import registry
 from agents.base import Agent, AgentSpec
 from agents.live import LiveRun
 from agents.runner import Parts, Runner
+from agents.tasks import parse_input
 from runtime.budget import Budget
+from runtime.db import Database
 from runtime.durable import DurableRuns
 from runtime.errors import InvalidInput, MnemeError
 from runtime.events import TERMINAL_TYPES, Event
 from runtime.hub import EventHub
+from runtime.keys import KeyStore
 from runtime.runs import TERMINAL, RunRecord, RunSpec, RunStore
 from runtime.settings import Settings
 
@@ -43,19 +44,35 @@ class Check:
     fix: str = ""
 
 
+Probe = Callable[[], Check]
+
+
 class Service:
     """Everything the ways in need. Built by `agents.build.open_service`."""
 
-    def __init__(self, parts: Parts, runner: Runner, durable: DurableRuns, keys: KeyStore, tasks: TaskGroup) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        runner: Runner,
+        durable: DurableRuns,
+        keys: KeyStore,
+        tasks: TaskGroup,
+        model_server: Probe | None = None,
+    ) -> None:
         self._parts = parts
         self._runner = runner
         self._durable = durable
         self._tasks = tasks
+        self._model_server = model_server
         self.keys = keys
 
     @property
     def settings(self) -> Settings:
         return self._parts.settings
+
+    @property
+    def db(self) -> Database:
+        return self._parts.db
 
     @property
     def store(self) -> RunStore:
@@ -158,7 +175,8 @@ class Service:
 
     async def ready(self) -> list[Check]:
         """Look at everything a run needs."""
-        return [await self._check_database(), await self._check_model()]
+        checks = [await self._check_database(), await self._check_model()]
+        return checks if self._model_server is None else [*checks, self._model_server()]
 
     async def _ended(self, run_id: str) -> bool:
         record = await self.store.get(run_id, owner=None)

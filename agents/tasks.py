@@ -1,7 +1,8 @@
 """What can be asked: a chat, or a typed task. The `input` of a run becomes one of these (contract §4).
 
-A task says what a plain model is shown (`messages`); a gold answer never stands in it. `MathTask.check` is ours: an
-equation that an answer can be put into, so that an agent may verify without knowing the answer.
+A task says what a plain model is shown (`messages`, and `prompt`, the file they were made with); a gold answer never
+stands in it. `MathTask.check` is ours: equations that an answer can be put into, so that an agent may verify without
+knowing the answer.
 """
 
 from __future__ import annotations
@@ -9,18 +10,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
+from agents.equations import read_equation
 from runtime.errors import InvalidInput
-from runtime.prompts import load_prompt
+from runtime.prompts import PromptFile, load_prompt
 from runtime.types import JsonObject, Message, ToolCall
 
 PROMPTS = {
     name: load_prompt(Path(__file__).parent / "prompts" / f"{name}.md") for name in ("math", "qa", "code", "arc")
 }
-Grid = list[list[Annotated[int, Field(ge=0, le=9)]]]
+Row = Annotated[list[Annotated[int, Field(ge=0, le=9)]], Field(min_length=1, max_length=30)]
+Grid = Annotated[list[Row], Field(min_length=1, max_length=30)]
 
 
 class Part(BaseModel):
@@ -50,6 +62,14 @@ class ChatMessage(BaseModel):
     tool_calls: list[ChatToolCall] | None = None
     tool_call_id: str | None = None
 
+    @model_validator(mode="after")
+    def _says_something(self) -> ChatMessage:
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise ValueError(f"a message of role {self.role!r} without content")
+        if self.role == "tool" and self.tool_call_id is None:
+            raise ValueError("a message of role 'tool' without the tool_call_id it answers")
+        return self
+
     def message(self) -> Message:
         calls = tuple(ToolCall(c.id, c.function.name, c.function.arguments) for c in self.tool_calls or ())
         return Message(self.role, self.content, self.name, calls, self.tool_call_id)
@@ -58,6 +78,7 @@ class ChatMessage(BaseModel):
 class ChatTask(Part):
     """A conversation to go on with."""
 
+    prompt: ClassVar[PromptFile | None] = None
     kind: Literal["chat"] = "chat"
     chat: list[ChatMessage] = Field(min_length=1)
 
@@ -71,10 +92,17 @@ class MathCheck(Part):
     equations: list[str] = Field(min_length=1, max_length=16)
     variable: str = Field("x", pattern=r"^[A-Za-z]$")
 
+    @model_validator(mode="after")
+    def _is_readable(self) -> MathCheck:
+        for equation in self.equations:
+            read_equation(equation, self.variable)
+        return self
+
 
 class MathTask(Part):
     """A problem with one final answer."""
 
+    prompt: ClassVar[PromptFile | None] = PROMPTS["math"]
     kind: Literal["math"] = "math"
     problem: str = Field(min_length=1)
     check: MathCheck | None = None
@@ -88,15 +116,20 @@ class Document(Part):
     text: str
 
 
+def _as_document(value: object) -> object:
+    return {"text": value} if isinstance(value, str) else value
+
+
 class QATask(Part):
     """A question, with or without documents to answer it from. A document may be given as plain text."""
 
+    prompt: ClassVar[PromptFile | None] = PROMPTS["qa"]
     kind: Literal["qa"] = "qa"
     question: str = Field(min_length=1)
-    documents: list[Document | str] = []
+    documents: list[Annotated[Document, BeforeValidator(_as_document)]] = []
 
     def messages(self) -> list[Message]:
-        blocks = [d if isinstance(d, str) else f"{d.title}\n{d.text}".strip() for d in self.documents]
+        blocks = [f"{document.title}\n{document.text}".strip() for document in self.documents]
         documents = "\n\n".join(f"[{n}] {block}" for n, block in enumerate(blocks, start=1)) or "(none)"
         return [Message("user", PROMPTS["qa"].render(question=self.question, documents=documents))]
 
@@ -113,6 +146,7 @@ class ArcInput(Part):
 class ArcTask(Part):
     """Grids by example: what turns each train input into its output, for the test inputs."""
 
+    prompt: ClassVar[PromptFile | None] = PROMPTS["arc"]
     kind: Literal["arc"] = "arc"
     train: list[ArcPair] = Field(min_length=1)
     test: list[ArcInput] = Field(min_length=1)
@@ -125,6 +159,7 @@ class ArcTask(Part):
 class CodeTask(Part):
     """Something to be written."""
 
+    prompt: ClassVar[PromptFile | None] = PROMPTS["code"]
     kind: Literal["code"] = "code"
     task: str = Field(min_length=1)
     requirements: list[str] = []

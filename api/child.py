@@ -20,10 +20,11 @@ from runtime.settings import Settings
 async def serve_child(settings: Settings, bound: socket.socket) -> None:
     """Answer on the parent's socket until told to stop or left alone."""
     from api.app import create_app
+    from api.model_server import probe
 
     async with stop_on_signals() as stop, anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_without_parent, stop)
-        await serve_http(create_app(settings), settings, bound, stop)
+        await serve_http(create_app(settings, model_server=probe(settings)), settings, bound, stop)
         tasks.cancel_scope.cancel()
 
 

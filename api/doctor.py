@@ -20,9 +20,12 @@ import psutil
 from pydantic import SecretStr
 
 from agents.service import Check
+from api.model_server import check, is_own, own_url, seen, with_base_url
+from gpu.engine_env import engine_for, is_complete
+from gpu.packaged_models import is_model_ready
 from runtime import migrate
 from runtime.db import open_database
-from runtime.errors import MnemeError, boundary
+from runtime.errors import MnemeError, ModelError, boundary
 from runtime.ids import SYSTEM
 from runtime.keys import KeyStore
 from runtime.llm.registry import resolve
@@ -31,6 +34,9 @@ from runtime.settings import Loaded, Settings, known_keys
 OURS: Final = ("agents", "memory", "search", "runtime", "gpu", "api", "evals")
 LOW_DISK_BYTES: Final = 2_000_000_000
 MASK: Final = "••••"
+CONFIGURE: Final = "set MNEME_LLM__BASE_URL to a model server"
+
+Examination = tuple[str, Callable[[Settings], Awaitable[Check]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +57,21 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        return all(check.ok for check in self.checks)
+        return all(line.ok for line in self.checks)
 
     def to_json(self) -> dict[str, Any]:
         """The form of `mneme doctor --json`."""
         return {
             "ok": self.ok,
             "settings": [asdict(row) for row in self.settings],
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [asdict(line) for line in self.checks],
         }
 
 
 async def examine(loaded: Loaded) -> Diagnosis:
     """Look at everything. Raises nothing: what fails is a line of the result."""
     settings = loaded.settings
-    examinations: list[tuple[str, Callable[[Settings], Awaitable[Check]]]] = [
+    examinations: list[Examination] = [
         ("python", _python),
         ("names", _names),
         ("disk", _disk),
@@ -169,23 +175,56 @@ async def _traces(settings: Settings) -> Check:
     return Check("traces", there, f"sent to {mask_urls(endpoint)}", "pip install 'mneme[otlp]'")
 
 
-def _model_checks(settings: Settings) -> list[tuple[str, Callable[[Settings], Awaitable[Check]]]]:
-    if settings.llm.base_url is not None:
-        return [("model server", _configured_server)]
-    return []
+def _model_checks(settings: Settings) -> list[Examination]:
+    if settings.llm.base_url is None and is_own(settings):
+        return [("engine", _engine), ("model", _model), ("model server", _own_server)]
+    return [("model server", _configured_server)]
+
+
+async def _engine(settings: Settings) -> Check:
+    engine = engine_for(settings)
+    where = f"{engine.name} {engine.version} at {engine.folder(settings.home)}"
+    if is_complete(engine, settings.home):
+        return Check("engine", True, where)
+    return Check("engine", False, f"{where}: not installed", f"mneme models pull, or {CONFIGURE}")
+
+
+async def _model(settings: Settings) -> Check:
+    name = settings.engine.model
+    if is_model_ready(settings):
+        return Check("model", True, f"{name!r} is there")
+    return Check("model", False, f"{name!r} is not there, or not whole", "mneme models pull")
+
+
+async def _own_server(settings: Settings) -> Check:
+    if seen(settings) is not None:
+        return check(settings)
+    where = own_url(settings)
+    names = await _names_at(with_base_url(settings))
+    if isinstance(names, str):
+        return Check("model server", True, f"{where}: not running; `mneme serve` starts it")
+    return Check("model server", True, f"{where}: answers, and nobody of ours watches it: {', '.join(names)}")
 
 
 async def _configured_server(settings: Settings) -> Check:
-    client = resolve(None, settings)
-    where = mask_urls(settings.llm.base_url or "")
-    fix = "start it, or correct MNEME_LLM__BASE_URL and MNEME_LLM__API_KEY"
-    try:
-        names = await client.models()
-    except MnemeError as error:
-        return Check("model server", False, mask_urls(error.message), fix)
-    finally:
-        await client.aclose()
-    if settings.llm.model is not None and settings.llm.model not in names:
-        detail = f"{where} does not offer {settings.llm.model!r}; it offers {', '.join(names)}"
+    where = mask_urls(settings.llm.base_url or settings.llm.model or "")
+    names = await _names_at(settings)
+    if isinstance(names, str):
+        fix = "start it, or correct MNEME_LLM__BASE_URL and MNEME_LLM__API_KEY"
+        return Check("model server", False, mask_urls(names), fix)
+    model = settings.llm.model
+    if model is not None and model not in names and not model.startswith("scripted/"):
+        detail = f"{where} does not offer {model!r}; it offers {', '.join(names)}"
         return Check("model server", False, detail, "correct MNEME_LLM__MODEL")
     return Check("model server", True, f"{where}: {', '.join(names)}")
+
+
+async def _names_at(settings: Settings) -> Sequence[str] | str:
+    """The models that the server offers, or why it cannot be asked."""
+    client = resolve(None, settings)
+    try:
+        return await client.models()
+    except ModelError as error:
+        return error.message
+    finally:
+        await client.aclose()

@@ -38,9 +38,7 @@ def for_hub(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """`plain` with what a download from the Hugging Face Hub needs, its token included."""
     source = os.environ if environ is None else environ
     return plain(source) | {
-        name: value
-        for name, value in source.items()
-        if name.startswith(_HUB_PREFIXES) or name.upper() in _NETWORK
+        name: value for name, value in source.items() if name.startswith(_HUB_PREFIXES) or name.upper() in _NETWORK
     }
 
 

@@ -6,6 +6,7 @@ Source: ours.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from runtime.errors import EngineError
 
 SUPERVISOR = Path(__file__).with_name("supervise.py")
 TAIL_LINES = 15
+_ERROR = re.compile(r"\b\w*(Error|Exception)\b: .+")
 
 
 def supervised(command: Sequence[str], *, grace_s: float) -> list[str]:
@@ -80,3 +82,15 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
         file.seek(max(0, log.stat().st_size - 32_768))
         last = file.read().decode(errors="replace").splitlines()[-lines:]
     return f"The end of {str(log)!r}:\n" + "\n".join(f"  {line}" for line in last)
+
+
+def first_error(log: Path, offset: int) -> str:
+    """The first exception named after `offset` (vLLM's last one only points back to it), or else the last line."""
+    with log.open("rb") as file:
+        file.seek(offset)
+        lines = file.read(4_000_000).decode(errors="replace").split("\n")
+    for line in lines:
+        if found := _ERROR.search(line):
+            return found.group(0)[:300]
+    said = [line for line in lines if line.strip()]
+    return said[-1][:300] if said else "it printed nothing"

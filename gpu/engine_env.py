@@ -34,7 +34,9 @@ MARKER = ".complete"
 Device = Literal["cpu", "cuda"]
 
 # vLLM names its platform from what it finds; the import fails outright when a wheel does not match the torch beside it.
-_CHECK = "import torch, transformers, gguf, vllm\nfrom vllm.platforms import current_platform as p\nprint(p.device_type)"
+_CHECK = (
+    "import torch, transformers, gguf, vllm\nfrom vllm.platforms import current_platform as p\nprint(p.device_type)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,5 +176,3 @@ def _require_platform(engine: Engine) -> None:
             f"engine {engine.name} {engine.version} on {platform.machine()!r}: there are builds for x86_64 and "
             "aarch64; set llm.base_url to an OpenAI-compatible server"
         )
-
-

@@ -1,7 +1,7 @@
 """Models that Python packages carry, made once into folders that vLLM can serve.
 
     models/smollm2-135m-instruct/       Hugging Face layout
-        mneme-manifest.json             source digest, converter digest, size and sha256 of every file; written last
+        mneme-manifest.json             source digest, version of the conversion, size and sha256 of every file; written last
 
 A folder appears by one rename, so it is whole or absent. Start-up compares sizes (no 269 MB read); `verify_model`
 compares contents. Which model is meant: a packaged name, a local folder, or a Hugging Face name, in this order.
@@ -31,9 +31,11 @@ from gpu.progress import Progress, Report, silent
 from runtime.errors import EngineError, UnknownName, boundary
 from runtime.settings import Settings
 
+# Raised when the converter writes something else. Clones of different age share the folder: newer is good for all.
+CONVERSION = 1
 CONVERTER = Path(__file__).with_name("convert_gguf.py")
 MANIFEST = "mneme-manifest.json"
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     source_sha256: str
-    converter_sha256: str
+    conversion: int
     files: dict[str, FileEntry]
 
 
@@ -98,21 +100,7 @@ async def ensure_model(
             if not _is_ready(name, folder):
                 await _convert(settings, name, folder, report, environ)
         return ModelFolder(str(folder), name, local=True)
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise EngineError(
-                f"engine.model {name!r}: the folder has no config.json; expected a Hugging Face model folder"
-            )
-        return ModelFolder(str(path.absolute()), path.absolute().name, local=True)
-    if not _HUB_NAME.fullmatch(name):
-        known = ", ".join(sorted(PACKAGED))
-        raise UnknownName(
-            f"engine.model {name!r}: not a folder; expected a packaged model ({known}), the path of a model folder, "
-            "or a Hugging Face name such as 'Qwen/Qwen3-8B'",
-            param="engine.model",
-        )
-    return ModelFolder(name, name, local=False)
+    return _elsewhere(name)
 
 
 def is_model_ready(settings: Settings, model: str | None = None) -> bool:
@@ -133,6 +121,25 @@ async def verify_model(settings: Settings, model: str | None = None) -> list[str
     return await anyio.to_thread.run_sync(_differences, name, _folder(settings, name))
 
 
+def _elsewhere(name: str) -> ModelFolder:
+    """A model that is no packaged one: a folder of the user's, or a name that the engine looks up itself."""
+    path = Path(name).expanduser().absolute()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise EngineError(
+                f"engine.model {name!r}: the folder has no config.json; expected a Hugging Face model folder"
+            )
+        return ModelFolder(str(path), path.name, local=True)
+    if not _HUB_NAME.fullmatch(name):
+        known = ", ".join(sorted(PACKAGED))
+        raise UnknownName(
+            f"engine.model {name!r}: not a folder; expected a packaged model ({known}), the path of a model folder, "
+            "or a Hugging Face name such as 'Qwen/Qwen3-8B'",
+            param="engine.model",
+        )
+    return ModelFolder(name, name, local=False)
+
+
 def _folder(settings: Settings, name: str) -> Path:
     return settings.home / "models" / name
 
@@ -142,7 +149,7 @@ def _is_ready(name: str, folder: Path) -> bool:
     return (
         manifest is not None
         and manifest.source_sha256 == PACKAGED[name].sha256
-        and manifest.converter_sha256 == _sha256(CONVERTER)
+        and manifest.conversion >= CONVERSION
         and all(_size(folder / file) == entry.size for file, entry in manifest.files.items())
     )
 
@@ -203,7 +210,7 @@ def _publish(name: str, partial: Path, folder: Path) -> None:
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     manifest = Manifest(
         source_sha256=PACKAGED[name].sha256,
-        converter_sha256=_sha256(CONVERTER),
+        conversion=CONVERSION,
         files={str(p.relative_to(partial)): FileEntry(size=p.stat().st_size, sha256=_sha256(p)) for p in files},
     )
     (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")

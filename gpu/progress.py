@@ -8,9 +8,12 @@ from typing import Literal, NamedTuple, TextIO
 
 
 class Progress(NamedTuple):
-    """One line of news. `stage` is what is being made: the engine's environment or the model's folder."""
+    """One line of news. `stage` is what is being made: the engine's environment or the model's folder.
 
-    stage: Literal["installing", "converting"]
+    `done` comes once at the end, and only when something was made.
+    """
+
+    stage: Literal["installing", "converting", "done"]
     detail: str
 
 
@@ -35,7 +38,7 @@ def to_terminal(stream: TextIO | None = None) -> Report:
         return once
 
     def overwrite(progress: Progress) -> None:
-        out.write(f"\r\x1b[K{progress.stage}: {progress.detail}"[:120])
+        out.write("\r\x1b[K" if progress.stage == "done" else f"\r\x1b[K{progress.stage}: {progress.detail}"[:120])
         out.flush()
 
     return overwrite

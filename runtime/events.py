@@ -285,14 +285,15 @@ class Event:
         return self.payload.type
 
     def wire(self) -> dict[str, Any]:
-        """The JSON form of contract §4: `{seq, run_id, at, type, data}`."""
-        return {
+        """The JSON form of contract §4: `{seq, run_id, at, type, data}`, and `step` where it belongs to one."""
+        wire = {
             "seq": self.seq,
             "run_id": self.run_id,
             "at": self.at.isoformat(),
             "type": self.payload.type,
             "data": data_of(self.payload),
         }
+        return wire if self.step is None else {**wire, "step": self.step}
 
 
 def data_of(payload: AnyPayload) -> dict[str, Any]:

@@ -11,7 +11,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-MODEL_SERVER_STATES: Final = ("external", "starting", "ready", "restarting", "failed", "stopped")
+MODEL_SERVER_STATES: Final = (
+    "external",
+    "stopped",
+    "installing",
+    "converting",
+    "starting",
+    "ready",
+    "restarting",
+    "failed",
+)
 
 
 class Metrics:

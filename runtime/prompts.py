@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.errors import MnemeError
+from runtime.errors import MnemeError, boundary
 
 PLACEHOLDER = re.compile(r"\{\{\s*([a-z_][a-z0-9_]*)\s*\}\}")
 
@@ -42,7 +42,15 @@ class PromptFile:
 
 
 def load_prompt(path: Path) -> PromptFile:
-    """Read a prompt file; its name is the folder of the agent and the stem."""
-    text = path.read_text(encoding="utf-8")
+    """Read `<agent>/prompts/<stem>.md`; its name is `<agent>/<stem>`.
+
+    Raises `MnemeError` when it cannot be read, and for braces that open a placeholder and are none.
+    """
+    with boundary(f"prompt file {str(path)!r}"):
+        text = path.read_text(encoding="utf-8")
     name = f"{path.parent.parent.name}/{path.stem}"
+    stray = PLACEHOLDER.sub("", text).find("{{")
+    if stray >= 0:
+        around = PLACEHOLDER.sub("", text)[stray : stray + 20]
+        raise MnemeError(f"prompt {name!r}: {around!r} is no placeholder; expected '{{{{name}}}}' in lower case")
     return PromptFile(name, text, hashlib.sha256(text.encode()).hexdigest())

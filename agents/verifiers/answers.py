@@ -1,7 +1,8 @@
 """Final answers in mathematical text: where they stand, and in which form they compare.
 
-The last `\\boxed{…}` with balanced braces counts. Without one, the last "answer is N" is a fallback that is reported as
-such. Source: evaluation sheet §3.2 and §6.2.
+The last `\\boxed{…}` with balanced braces and something in it counts. Without one, the last "answer is N" is a fallback
+that is reported as such. Reading is linear in the length of the text, whatever a model that repeats itself writes.
+Source: evaluation sheet §3.2 and §6.2.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-STATED = re.compile(r"answer\s*(?:is|:|=)\s*\$?\s*(-?[\d,]*\.?\d+)", re.IGNORECASE)
-INTEGER = re.compile(r"-?\d+")
+MARKS = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{|\\.|[{}]", re.DOTALL)
+STATED = re.compile(
+    r"\banswer\s{0,4}(?:is|:|=)[\s*:$\\(]{0,8}([-+]?[0-9][0-9,]*(?:\.[0-9]+|/[0-9]+)?|[-+]?\.[0-9]+)", re.IGNORECASE
+)
+INTEGER = re.compile(r"([-+]?)0*([0-9]+)")
+GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:\{?,\}?[0-9]{3})+(?:\.[0-9]+)?")
+# What sets spaces or sizes in LaTeX and does not change the meaning.
+SILENT = re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\[,;:! ]|[\s~$]|\\\$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +31,40 @@ class Extracted:
 
 def extract(text: str) -> Extracted | None:
     """The final answer of a reply; None when it has none."""
-    for match in reversed(list(BOXED.finditer(text))):
-        inside = _balanced(text, match.end())
-        if inside is not None and inside.strip():
-            return Extracted(inside.strip(), "boxed")
+    inside = boxed(text)
+    if inside is not None:
+        return Extracted(inside, "boxed")
     stated = STATED.findall(text)
-    return Extracted(stated[-1], "stated") if stated else None
+    return Extracted(stated[-1].rstrip(","), "stated") if stated else None
+
+
+def boxed(text: str) -> str | None:
+    """What stands in the last `\\boxed{…}` that is closed and not empty."""
+    last_start, last = -1, None
+    open_at: list[int | None] = []
+    for mark in MARKS.finditer(text):
+        token = mark.group()
+        if token.startswith(("\\boxed", "\\fbox")):
+            open_at.append(mark.end())
+        elif token == "{":
+            open_at.append(None)
+        elif token == "}" and open_at:
+            start = open_at.pop()
+            if start is not None and start > last_start and (inside := text[start : mark.start()].strip()):
+                last_start, last = start, inside
+    return last
 
 
 def normal(answer: str) -> str:
-    """Without `$`, commas, spaces and leading zeros; an integer is exact, anything else keeps its form."""
-    plain = answer.strip().strip("$").replace(",", "").replace("\\!", "").replace(" ", "").rstrip(".")
-    if INTEGER.fullmatch(plain):
-        return str(int(plain))
-    return plain
+    """Without `$`, spaces, thousands separators and leading zeros.
 
-
-def _balanced(text: str, start: int) -> str | None:
-    depth = 1
-    for position in range(start, len(text)):
-        if text[position] == "{":
-            depth += 1
-        elif text[position] == "}":
-            depth -= 1
-            if depth == 0:
-                return text[start:position]
-    return None
+    An integer becomes its plain digits; "70.0" stays another answer than "70", and the commas of "(1,2)" stay.
+    """
+    plain = SILENT.sub("", answer).rstrip(".").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    if GROUPED.fullmatch(plain):
+        plain = plain.replace("{,}", "").replace(",", "")
+    match = INTEGER.fullmatch(plain)
+    if match is None:
+        return plain
+    sign = "-" if match[1] == "-" and match[2] != "0" else ""
+    return sign + match[2]

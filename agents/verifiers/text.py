@@ -1,6 +1,6 @@
 """Free text and questions: equal after normalisation. Neither can be judged without a gold answer.
 
-The normalisation of questions is that of SQuAD (lower case, no punctuation, no articles, single spaces). Source:
+A chat may well ask for a final answer; where the reply boxes one, that is what is compared. The normalisation of questions is that of SQuAD (lower case, no punctuation, no articles, single spaces). Source:
 evaluation sheet §3.4.
 """
 
@@ -10,6 +10,7 @@ import re
 import string
 
 from agents.tasks import Task
+from agents.verifiers.answers import boxed, normal
 from agents.verifiers.base import Verdict
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -22,7 +23,7 @@ def squad_normal(text: str) -> str:
 
 
 class TextVerifier:
-    """Whole replies, compared without case and spacing."""
+    """The boxed answer of a reply, or else all of it, compared without case and spacing."""
 
     async def verify(self, task: Task, text: str) -> Verdict | None:
         """Free text has no test."""
@@ -30,6 +31,9 @@ class TextVerifier:
 
     async def canonical(self, task: Task, text: str) -> str | None:
         """See `Verifier`."""
+        inside = boxed(text)
+        if inside is not None:
+            return normal(inside)
         return " ".join(text.casefold().split()) or None
 
 

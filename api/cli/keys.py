@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import anyio.to_thread
@@ -43,7 +42,9 @@ def create(
 
     record, text = anyio.run(work)
     if as_json:
-        print_json({**_wire(record), "key": text})
+        from api.routes.wire import key_body
+
+        print_json({**key_body(record), "key": text})
     else:
         remark(f"{record.id}: keep this text, it is not shown again")
         print(text)
@@ -59,7 +60,9 @@ def list_(as_json: AsJson = False) -> None:
 
     records = anyio.run(work)
     if as_json:
-        print_json({"items": [_wire(record) for record in records], "next": None})
+        from api.routes.wire import key_body
+
+        print_json({"items": [key_body(record) for record in records], "next": None})
     else:
         print(table(["id", "name", "user", "scopes", "begins with", "state"], [_row(r) for r in records]))
 
@@ -74,7 +77,9 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The id, key_….")], as_j
 
     record = anyio.run(work)
     if as_json:
-        print_json(_wire(record))
+        from api.routes.wire import key_body
+
+        print_json(key_body(record))
     else:
         print(f"{record.id} ({record.name}) is revoked")
 
@@ -117,7 +122,3 @@ def _state(record: KeyRecord) -> str:
     if record.expires_at is not None and record.expires_at <= SYSTEM.now():
         return "expired"
     return "active" if record.expires_at is None else f"active until {record.expires_at:%Y-%m-%d %H:%M}"
-
-
-def _wire(record: KeyRecord) -> dict[str, Any]:
-    return {**asdict(record), "scopes": sorted(record.scopes)}

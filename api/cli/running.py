@@ -13,7 +13,7 @@ from agents.build import open_service
 from agents.live import LiveRun
 from agents.service import Service
 from api.model_server import with_model_server
-from api.routes.runs import run_wire
+from api.routes.wire import run_body
 from runtime import migrate
 from runtime.events import AnyPayload, LlmCall, ReasoningDelta, RunCancelledEvent, RunFailed, RunFinished, TextDelta
 from runtime.run_types import RunSpec
@@ -32,7 +32,7 @@ async def ask(settings: Settings, spec: RunSpec, printer: Printer | None) -> dic
             tasks.start_soon(_cancel_on_interrupt, service, live.run_id, owner)
             await _print(live, printer)
             tasks.cancel_scope.cancel()
-        return run_wire(await service.get(live.run_id, owner=owner))
+        return run_body(await service.get(live.run_id, owner=owner))
 
 
 class Printer:

@@ -36,7 +36,7 @@ def worker() -> None:
 
 async def _serve(settings: Settings) -> int:
     from api.app import create_app
-    from api.model_server import with_model_server
+    from api.model_server import probe, with_model_server
     from api.serving import bind, check_bind, serve_http, stop_on_signals, url_of
     from api.workers import serve_with_workers
     from runtime import migrate
@@ -50,7 +50,7 @@ async def _serve(settings: Settings) -> int:
             async with with_model_server(settings) as ready:
                 remark(f"mneme: serving on {url}  ·  UI {url}/ui  ·  API reference {url}/docs")
                 if ready.server.workers == 1:
-                    await serve_http(create_app(ready), ready, bound, stop)
+                    await serve_http(create_app(ready, model_server=probe(ready)), ready, bound, stop)
                 else:
                     await serve_with_workers(ready, bound, stop)
     return stop.exit_code

@@ -71,7 +71,7 @@ def _of_type(schema: JsonObject, root: JsonObject, depth: int) -> JsonValue:
         case "array":
             return _array(schema, root, depth)
         case "string":
-            return "x" * _whole(schema, "minLength")
+            return "x" * max(1, _whole(schema, "minLength"))
         case "boolean":
             return False
         case "integer":

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
 import anyio
@@ -18,13 +17,13 @@ from runtime.budget import Budget, Spent
 from runtime.errors import BudgetExhausted, ModelError
 from runtime.events import AnyPayload, BudgetWarning, LlmCall, ReasoningDelta, TextDelta, UsageData
 from runtime.llm.base import LLM, CallInfo, Chunk, Reply
+from runtime.llm.fold import Fold, closing
 from runtime.retry import RetryPolicy
-from runtime.types import FinishReason, JsonSchema, Message, Sampling, ToolCall, ToolSpec, Usage
+from runtime.types import JsonSchema, Message, Sampling, ToolSpec, Usage
 
 Show = Literal["text", "reasoning", "none"]
 Emit = Callable[[AnyPayload], Awaitable[None]]
 WARN_AT = 0.8
-CHARS_PER_TOKEN = 4
 
 
 class Meter:
@@ -85,54 +84,6 @@ class Meter:
         return limits
 
 
-@dataclass(slots=True)
-class _Fold:
-    """Chunks becoming a reply."""
-
-    text: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    calls: dict[int, list[str]] = field(default_factory=dict)
-    logprobs: list[object] = field(default_factory=list)
-    finish: FinishReason | None = None
-    usage: Usage | None = None
-    model: str = ""
-
-    def add(self, chunk: Chunk) -> None:
-        if chunk.text:
-            self.text.append(chunk.text)
-        if chunk.reasoning:
-            self.reasoning.append(chunk.reasoning)
-        for piece in chunk.tool_calls:
-            call = self.calls.setdefault(piece.index, ["", "", ""])
-            call[0] = call[0] or piece.id or ""
-            call[1] = call[1] or piece.name or ""
-            call[2] += piece.arguments
-        if chunk.logprobs is not None:
-            content = chunk.logprobs.get("content")
-            self.logprobs += content if isinstance(content, list) else []
-        self.finish = chunk.finish_reason or self.finish
-        self.usage = chunk.usage or self.usage
-        self.model = chunk.model or self.model
-
-    def reply(self, messages: Sequence[Message], ref: str) -> Reply:
-        text, reasoning = "".join(self.text), "".join(self.reasoning)
-        calls = tuple(ToolCall(i, name, arguments) for _, (i, name, arguments) in sorted(self.calls.items()))
-        usage = self.usage
-        if usage is None:
-            prompt = sum(len(message.text) for message in messages) // CHARS_PER_TOKEN
-            usage = Usage(prompt, (len(text) + len(reasoning)) // CHARS_PER_TOKEN)
-        return Reply(
-            text=text,
-            reasoning=reasoning,
-            tool_calls=calls,
-            finish_reason=self.finish or "stop",
-            usage=usage,
-            model=self.model or ref,
-            estimated=self.usage is None,
-            logprobs={"content": self.logprobs} if self.logprobs else None,
-        )
-
-
 class Caller:
     """Makes the calls of one step."""
 
@@ -168,7 +119,7 @@ class Caller:
         async def once() -> Reply:
             nonlocal tries, shown, first_ms
             tries += 1
-            fold = _Fold()
+            fold = Fold(messages, tools, model=self._llm.ref)
             stream: AsyncIterator[Chunk] = self._llm.stream(
                 messages,
                 info=CallInfo(purpose, run_id),
@@ -176,14 +127,14 @@ class Caller:
                 tools=tools,
                 schema=schema,
             )
-            async with _closing(stream) as chunks:
-                async for chunk in chunks:
+            async with closing(stream):
+                async for chunk in stream:
                     if first_ms is None:
                         first_ms = (time.perf_counter() - begin) * 1000
                     fold.add(chunk)
                     if show != "none":
                         shown = await self._show(chunk, show) or shown
-            return fold.reply(messages, self._llm.ref)
+            return fold.reply()
 
         reply: Reply | None = None
         failure: ModelError | None = None
@@ -226,11 +177,6 @@ class Caller:
         if chunk.text:
             await self._emit(TextDelta(text=chunk.text) if show == "text" else ReasoningDelta(text=chunk.text))
         return bool(chunk.text or chunk.reasoning)
-
-
-def _closing(stream: AsyncIterator[Chunk]) -> aclosing[AsyncIterator[Chunk]]:  # type: ignore[type-var]
-    # Every backend's stream is an async generator; closing it closes the HTTP call at once, not at collection.
-    return aclosing(stream)  # type: ignore[type-var]
 
 
 def _usage_data(usage: Usage) -> UsageData:

@@ -1,125 +1,126 @@
-"""Any server that speaks the OpenAI chat protocol: vLLM, OpenAI, a proxy, our own scripted server.
+"""Any OpenAI-compatible server, through the openai SDK without its retries.
 
-A call is always streamed. The openai SDK makes the request (address, credentials, connection pool, status errors); the
-answer is read by `answer.py`, because building the SDK's models for each token costs more than all else on this path.
-What a server turns out not to know is remembered, and left out from then on. Source: ours.
+The SDK makes the request and tells what went wrong before an answer begins; the event stream itself is read line by
+line here, because its models cost more per token than the rest of the gateway together. What a compatible server gets
+wrong (no usage, an error inside the stream, an end without a finish) is put into words here, once. Source: OpenAI chat
+protocol; ours.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Literal, cast
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, cast
 
 import anyio
 import httpx2
-from openai import (
-    AsyncOpenAI,
-    AsyncStream,
-    BadRequestError,
-    DefaultAsyncHttpx2Client,
-    Omit,
-    UnprocessableEntityError,
-)
-from pydantic import SecretStr
+import openai
 
 from runtime import textsafe
-from runtime.errors import ModelUnavailable, SettingsError
-from runtime.llm import probe
-from runtime.llm.answer import Patience, chunks
+from runtime.errors import MalformedReply, ModelError, ModelOverloaded, ModelRejected, ModelUnavailable
 from runtime.llm.base import CallInfo, Chunk
-from runtime.llm.faults import TRANSPORT_FAULTS
-from runtime.llm.wire import request_body
+from runtime.llm.fold import complete
+from runtime.llm.wire import chunk_of, request_body
 from runtime.settings import Settings
-from runtime.types import JsonSchema, Message, Sampling, ToolSpec
+from runtime.types import JsonObject, JsonSchema, Message, Sampling, ToolSpec
 
-_KEEP_ALIVE_S = 60.0
+PROBE_SCHEMA: JsonObject = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}},
+    "required": ["ok"],
+    "additionalProperties": False,
+}
+# After its last event a server only has to end the body. Waiting that long for it keeps the connection usable.
+DRAIN_S = 0.1
+KEEP_ALIVE_S = 60.0
 # Two headers that the SDK adds behind `default_headers`.
-_LEFT_OUT = {"x-stainless-retry-count": Omit(), "x-stainless-read-timeout": Omit()}
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+LEFT_OUT = {"x-stainless-retry-count": openai.Omit(), "x-stainless-read-timeout": openai.Omit()}
 
 
-class _PlainClient(AsyncOpenAI):
+class _PlainClient(openai.AsyncOpenAI):
     """Sends what the protocol needs, and nothing about this machine or its environment."""
 
     @property
-    def default_headers(self) -> dict[str, str | Omit]:
+    def default_headers(self) -> dict[str, str | openai.Omit]:
         return {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "mneme"}
 
 
+def from_settings(model: str | None, settings: Settings) -> OpenAICompatible:
+    """The client for `model` on the configured server, or on our own engine when none is configured."""
+    llm = settings.llm
+    timeout = httpx2.Timeout(llm.idle_timeout_s, connect=llm.connect_timeout_s, pool=llm.timeout_s)
+    limits = httpx2.Limits(
+        max_connections=llm.max_connections,
+        max_keepalive_connections=llm.max_connections,
+        keepalive_expiry=KEEP_ALIVE_S,
+    )
+    client = _PlainClient(
+        base_url=settings.llm_base_url,
+        api_key=llm.api_key.get_secret_value() if llm.api_key else "none",
+        max_retries=0,
+        timeout=timeout,
+        http_client=openai.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, trust_env=False),
+    )
+    return OpenAICompatible(client, model, settings.llm_base_url, timeout_s=llm.timeout_s)
+
+
 class OpenAICompatible:
-    """An `LLM` over HTTP. One object serves every run of the process and holds one pool of connections.
+    """One model of one server. Without a model name the first that the server lists is taken, once it can be asked."""
 
-    `model` None is the first model the server lists, looked up once. `timeout_s` bounds a whole answer,
-    `idle_timeout_s` each silence in it. Raises `SettingsError` for an address that is not http(s).
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        model: str | None,
-        backend: str = "openai",
-        api_key: SecretStr | None = None,
-        timeout_s: float = 600.0,
-        idle_timeout_s: float = 120.0,
-        connect_timeout_s: float = 5.0,
-        max_connections: int = 256,
-    ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise SettingsError(
-                f"llm.base_url {base_url!r}: expected an address like 'http://127.0.0.1:8000/v1'"
-            )
-        self._backend = backend
+    def __init__(self, client: openai.AsyncOpenAI, model: str | None, base_url: str, *, timeout_s: float) -> None:
+        self._client = client
         self._model = model
-        self._patience = Patience(base_url, timeout_s, idle_timeout_s)
-        self._lock = anyio.Lock()
-        self._binds_schema: bool | None = None
-        self._knows_stream_options = True
-        self._max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-        timeout = httpx2.Timeout(connect=connect_timeout_s, read=idle_timeout_s, write=idle_timeout_s, pool=timeout_s)
-        limits = httpx2.Limits(
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
-            keepalive_expiry=_KEEP_ALIVE_S,
-        )
-        self._client = _PlainClient(
-            base_url=base_url,
-            # The SDK insists on some key; servers without keys ignore it.
-            api_key=api_key.get_secret_value() if api_key else "none",
-            # Set, so that the SDK does not look for them in the environment.
-            admin_api_key="",
-            organization="",
-            project="",
-            webhook_secret="",
-            max_retries=0,
-            timeout=timeout,
-            # A proxy named by the environment is for the world outside, not for a server of this machine.
-            http_client=DefaultAsyncHttpx2Client(
-                timeout=timeout, limits=limits, trust_env=parts.hostname not in _LOOPBACK
-            ),
-        )
-
-    @classmethod
-    def from_settings(cls, backend: str, model: str | None, settings: Settings) -> OpenAICompatible:
-        """The configured server, or our own vLLM process when none is configured."""
-        llm, engine = settings.llm, settings.engine
-        return cls(
-            llm.base_url or f"http://{engine.host}:{engine.port}/v1",
-            model=model or llm.model,
-            backend=backend,
-            api_key=llm.api_key,
-            timeout_s=llm.timeout_s,
-            idle_timeout_s=llm.idle_timeout_s,
-            connect_timeout_s=llm.connect_timeout_s,
-            max_connections=llm.max_connections,
-        )
+        self._base_url = base_url
+        self._timeout_s = timeout_s
+        self._usage_option = True
+        self._binds: bool | None = None
+        self._probing = anyio.Lock()
 
     @property
     def ref(self) -> str:
-        return f"{self._backend}/{self._model or 'default'}"
+        """See `LLM`."""
+        return f"openai/{self._model or 'default'}"
+
+    async def pin(self) -> str:
+        """Settle on a model name. Raises `ModelUnavailable`."""
+        if self._model is None:
+            names = await self.models()
+            if not names:
+                raise ModelUnavailable(f"model server {self._base_url!r}: it lists no model; set MNEME_LLM__MODEL")
+            self._model = names[0]
+        return self._model
+
+    async def models(self) -> Sequence[str]:
+        """See `LLM`."""
+        try:
+            page = await self._client.models.list(timeout=10.0)
+            return [model.id for model in page.data]
+        except (openai.OpenAIError, httpx2.HTTPError, json.JSONDecodeError, TypeError, AttributeError) as error:
+            raise ModelUnavailable(
+                f"model server {self._base_url!r}: cannot list its models: {_words(error)}"
+            ) from error
+
+    async def aclose(self) -> None:
+        """See `LLM`."""
+        await self._client.close()
+
+    async def binds_schema(self) -> bool:
+        """See `SupportsSchema`. Asks for a tiny object in a sentence that does not lead to one."""
+        async with self._probing:
+            if self._binds is None:
+                try:
+                    reply = await complete(
+                        self,
+                        [Message("user", "Say hello.")],
+                        info=CallInfo("probe.json_schema", "none"),
+                        sampling=Sampling(temperature=0.0, max_tokens=24),
+                        schema=JsonSchema("probe", PROBE_SCHEMA),
+                    )
+                    self._binds = isinstance(json.loads(reply.text).get("ok"), bool)
+                except (ModelRejected, json.JSONDecodeError, AttributeError):
+                    self._binds = False
+        return self._binds
 
     async def stream(
         self,
@@ -130,86 +131,121 @@ class OpenAICompatible:
         tools: Sequence[ToolSpec] = (),
         schema: JsonSchema | None = None,
     ) -> AsyncIterator[Chunk]:
-        """Yield what the server sends, as it comes. Raises `ModelError`s only."""
-        started = time.monotonic()
-        body = request_body(await self._model_name(), messages, sampling, tools, schema)
-        response = await self._open(body, {"X-Mneme-Purpose": info.purpose, "X-Mneme-Run": info.run_id})
+        """See `LLM`."""
+        body = request_body(await self.pin(), messages, sampling, tools, schema)
+        headers = {"X-Mneme-Purpose": info.purpose, "X-Mneme-Run": info.run_id}
+        deadline = time.monotonic() + self._timeout_s
+        finished = False
         try:
-            async for chunk in chunks(response, self._patience, started=started):
-                yield chunk
-        finally:
-            # Cancelling a run must still close the connection: that is what stops the server.
+            async with _Opened(self, body, headers) as response:
+                async for chunk in _chunks(response):
+                    finished = finished or chunk.finish_reason is not None
+                    yield chunk
+                    if time.monotonic() > deadline:
+                        raise ModelUnavailable(
+                            f"model server {self._base_url!r}: no end of the answer after {self._timeout_s:g} s"
+                        )
+        except ModelError:
+            raise
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError) as error:
+            # An answer is whole once its finish_reason came; what happens to the connection behind it is no matter.
+            if not finished:
+                raise self._in_our_words(error) from error
+        if not finished:
+            raise ModelUnavailable(f"model server {self._base_url!r}: the answer broke off before its end")
+
+    def _in_our_words(self, error: Exception) -> ModelError:
+        where = f"model server {self._base_url!r}"
+        if isinstance(error, openai.APIStatusError):
+            status = error.status_code
+            text = f"{where}: answered {status}: {_words(error)}"
+            if status == 429 or status >= 500:
+                return ModelOverloaded(text, status=status, retry_after_s=_retry_after(error.response.headers))
+            return ModelRejected(text, status=status)
+        if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+            return ModelUnavailable(f"{where}: no word from it in time ({type(error).__name__})")
+        return ModelUnavailable(f"{where}: {_words(error)}; is it running?")
+
+
+class _Opened:
+    """An answer that has begun. Entering sends the request, leaving closes it, whatever has been read."""
+
+    def __init__(self, owner: OpenAICompatible, body: dict[str, Any], headers: dict[str, str]) -> None:
+        self._owner = owner
+        self._body = body
+        self._headers = headers
+        self._response: httpx2.Response | None = None
+
+    async def __aenter__(self) -> httpx2.Response:
+        body = {**self._body, "stream": True}
+        if self._owner._usage_option:
+            body["stream_options"] = {"include_usage": True}
+        try:
+            self._response = await self._send(body)
+        except openai.BadRequestError as error:
+            if "stream_options" not in body or "stream_options" not in str(error):
+                raise
+            self._owner._usage_option = False
+            del body["stream_options"]
+            self._response = await self._send(body)
+        return self._response
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._response is not None:
+            # A cancelled run must still close the connection: that is what stops the server.
             with anyio.CancelScope(shield=True):
-                await response.aclose()
+                await self._response.aclose()
 
-    async def models(self) -> Sequence[str]:
-        """The names of `GET /models`, in the server's order. Raises `ModelUnavailable`."""
-        server = self._patience.server
+    async def _send(self, body: dict[str, Any]) -> httpx2.Response:
+        # Asked to cast to the bare response, the SDK hands it out unread; its types only know the event streams.
+        response: object = await self._owner._client.post(
+            "/chat/completions",
+            content=textsafe.dumps(body).encode(),
+            options={"headers": {**self._headers, **LEFT_OUT}},
+            cast_to=httpx2.Response,
+            stream=True,
+            stream_cls=openai.AsyncStream[httpx2.Response],
+        )
+        return cast(httpx2.Response, response)
+
+
+async def _chunks(response: httpx2.Response) -> AsyncIterator[Chunk]:
+    """Server-sent events to chunks, up to `[DONE]`."""
+    if "text/event-stream" not in response.headers.get("content-type", "text/event-stream"):
+        await response.aread()
+        raise MalformedReply(f"model server: expected an event stream, got {response.text[:200]!r}")
+    lines, events, answered = response.aiter_lines(), 0, False
+    async for line in lines:
+        if not line.startswith("data:"):
+            continue
+        data = line[5:].strip()
+        if data == "[DONE]":
+            # Only a connection whose answer was read to the end can be used again.
+            with anyio.move_on_after(DRAIN_S):
+                async for _ in lines:
+                    pass
+            break
         try:
-            page = await self._client.get("/models", cast_to=httpx2.Response)
-            return [str(model["id"]) for model in textsafe.loads(page.text)["data"]]
-        except TRANSPORT_FAULTS as error:
-            raise ModelUnavailable(self._patience.error(error).message) from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelUnavailable(
-                f"model server {server!r}: its list of models is not the OpenAI protocol ({error!r}); "
-                "check llm.base_url, which usually ends in '/v1'"
-            ) from error
+            event = textsafe.loads(data)
+        except ValueError as error:
+            raise MalformedReply(f"model server: a line of its stream is not JSON: {data[:200]!r}") from error
+        events += 1
+        chunk = chunk_of(event)
+        if chunk is not None:
+            answered = answered or chunk.usage is None or chunk.finish_reason is not None
+            yield chunk
+    if events and not answered:
+        raise MalformedReply("model server: an answer without choices; see its log")
 
-    async def binds_schema(self) -> bool:
-        """Probe the server on the first call and remember. Raises `ModelError`s when it cannot be asked."""
-        async with self._lock:
-            if self._binds_schema is None:
-                self._binds_schema = await probe.binds_schema(self)
-        return self._binds_schema
 
-    async def aclose(self) -> None:
-        await self._client.close()
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = headers.get("retry-after", "")
+    return float(value) if value.replace(".", "", 1).isdigit() else None
 
-    async def _model_name(self) -> str:
-        if self._model is None:
-            listed = await self.models()
-            if not listed:
-                raise ModelUnavailable(f"model server {self._patience.server!r}: it lists no model; set llm.model")
-            self._model = listed[0]
-        return self._model
 
-    async def _open(self, body: dict[str, Any], headers: dict[str, str]) -> httpx2.Response:
-        """Send the request; when the server does not know a field of ours, put it its way and remember."""
-        while True:
-            sent = self._in_its_words(body)
-            try:
-                response = await self._client.post(
-                    "/chat/completions",
-                    cast_to=httpx2.Response,
-                    content=textsafe.dumps(sent).encode(),
-                    options={"headers": {**headers, **_LEFT_OUT}},
-                    stream=True,
-                    stream_cls=AsyncStream[object],
-                )
-            except (BadRequestError, UnprocessableEntityError) as error:
-                if not self._learn(error.message, sent):
-                    raise self._patience.error(error) from error
-            except TRANSPORT_FAULTS as error:
-                raise self._patience.error(error) from error
-            else:
-                # With this `cast_to` the SDK hands out the open response itself, which its types do not say.
-                return cast(httpx2.Response, response)
-
-    def _in_its_words(self, body: dict[str, Any]) -> dict[str, Any]:
-        sent = {**body, "stream": True}
-        if self._knows_stream_options:
-            sent["stream_options"] = {"include_usage": True}
-        if "max_tokens" in sent:
-            sent[self._max_tokens_name] = sent.pop("max_tokens")
-        return sent
-
-    def _learn(self, refusal: str, sent: dict[str, Any]) -> bool:
-        """True when the refusal is about a field that can be put differently, which is done from now on."""
-        if "stream_options" in sent and "stream_options" in refusal:
-            self._knows_stream_options = False
-            return True
-        if "max_tokens" in sent and "max_completion_tokens" in refusal:
-            self._max_tokens_name = "max_completion_tokens"
-            return True
-        return False
+def _words(error: Exception) -> str:
+    body = getattr(error, "body", None)
+    if isinstance(body, dict) and isinstance(body.get("message"), str):
+        return str(body["message"])[:500]
+    cause = error.__cause__
+    return f"{error}{f' ({cause})' if cause is not None and str(cause) else ''}"[:500]

@@ -1,81 +1,177 @@
-"""A model that answers from a script: deterministic, without a server, fast. Product code, used by demos and tests.
+"""A model without a model: replies by rule, the same request always the same reply.
 
-What it says depends on the request alone, never on order or concurrency (see `script.py` for the format and the one
-exception that a script may ask for). Where no rule fits it answers by itself: a minimal instance when a schema binds the
-reply, a call with minimal arguments when a tool must be called, else the last user message again. Tokens are words
-with the white space before them. Source: ours.
+The backend of tests and demos, in process (`scripted/echo`, `scripted/<path to a script>`) and as a server
+(runtime/llm/scripted_server.py). A script is TOML:
+
+    [[rule]]
+    purpose = "best_of_n.*"        # glob over X-Mneme-Purpose; default: any
+    contains = "apples"            # must stand in some message; default: anything
+    reply = "It is \\\\boxed{7}."    # or `replies`: one is chosen by the request's seed
+    reasoning = "Seven of them."   # optional
+    json = { score = 0.5 }         # instead of a reply: this object
+    tool_calls = [{ name = "add", arguments = { a = 1 } }]
+    delay_ms = 5                   # before each token
+    first_delay_ms = 20            # before the first
+    fault = "die"                  # see `Fault`; `times = 2`: only the first two equal requests
+
+The first rule that matches answers. Without one the reply repeats the last user message, and a request with a JSON
+schema gets the smallest object that fits. `times` counts requests of the same purpose, messages and seed, so that what a
+request gets does not depend on the others around it. Source: ours.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+import tomllib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import anyio
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 
-from runtime.errors import InvalidInput, MalformedReply, ModelError, ModelOverloaded, ModelRejected, ModelUnavailable
+from runtime.errors import InvalidInput, MalformedReply, ModelOverloaded, ModelRejected, ModelUnavailable
 from runtime.llm.base import CallInfo, Chunk, ToolCallDelta
 from runtime.llm.instance import minimal_instance
-from runtime.llm.script import Request, Script, ScriptedCall, ScriptedReply, ScriptedUsage, Turns
+from runtime.settings import Settings
 from runtime.types import FinishReason, JsonObject, JsonSchema, Message, Sampling, ToolSpec, Usage
 
-_TOKEN = re.compile(r"\s*\S+|\s+$")
+Fault = Literal["429", "500", "400", "malformed", "empty", "half", "die", "hang", "garbage", "error"]
+TOKEN = re.compile(r"\s*\S+\s*$|\s*\S+")
+ECHOED = 200
+
+
+class ScriptedToolCall(BaseModel):
+    """A tool call of a reply."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    arguments: JsonObject = {}
+
+
+class Rule(BaseModel):
+    """One rule of a script; see the module's docstring."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    purpose: str = "*"
+    contains: str = ""
+    reply: str | None = None
+    replies: tuple[str, ...] = ()
+    json_reply: JsonValue = None
+    reasoning: str = ""
+    tool_calls: tuple[ScriptedToolCall, ...] = ()
+    delay_ms: float = 0.0
+    first_delay_ms: float = 0.0
+    fault: Fault | None = None
+    times: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _json_key(cls, data: Any) -> Any:
+        # `json` is what a script says; as a field name it would hide a method of pydantic's.
+        return {("json_reply" if key == "json" else key): value for key, value in dict(data).items()}
+
+    def matches(self, purpose: str, messages: Sequence[Message]) -> bool:
+        """True when purpose and text fit."""
+        return fnmatchcase(purpose, self.purpose) and any(self.contains in m.text for m in messages)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is going to be said: `chunks`, each after `delay_s`, and perhaps a fault that strikes behind them."""
+class Planned:
+    """What a request will be answered with."""
 
-    chunks: tuple[Chunk, ...]
-    usage: Usage | None
+    tokens: tuple[str, ...]
+    reasoning: tuple[str, ...]
+    tool_calls: tuple[ScriptedToolCall, ...]
+    finish: FinishReason
+    usage: Usage
     delay_s: float
-    fault: ScriptedReply | None
+    first_delay_s: float
+    fault: Fault | None
 
 
-class Player:
-    """Turns requests into plans; shared by the in-process model and the server."""
+@dataclass(slots=True)
+class Script:
+    """Rules, and how often each one with a limit has been used."""
 
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self._turns = Turns()
+    rules: tuple[Rule, ...] = ()
+    _used: dict[tuple[int, str], int] = field(default_factory=dict)
 
-    def plan(self, request: Request) -> Plan:
-        """Decide the whole answer. Raises `InvalidInput` for a schema that has no instance."""
-        number = self.script.rule_for(request)
-        if number is None:
-            return _plan(request, self._by_itself(request), self.script.delay_ms)
-        rule = self.script.rules[number]
-        delay_ms = self.script.delay_ms if rule.delay_ms is None else rule.delay_ms
-        return _plan(request, self._turns.reply(number, rule, request), delay_ms)
+    @classmethod
+    def load(cls, path: Path) -> Script:
+        """Read a script. Raises `InvalidInput` naming file and rule."""
+        # A model name can come from a caller: nothing but a script may be opened, no device, no pipe.
+        if path.suffix != ".toml" or not path.is_file():
+            raise InvalidInput(f"script {str(path)!r}: not found; expected a file that ends in '.toml'")
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            return cls(tuple(Rule.model_validate(rule) for rule in data.get("rule", [])))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
+            raise InvalidInput(f"script {str(path)!r}: {error}; faults are {', '.join(get_args(Fault))}") from error
 
-    def _by_itself(self, request: Request) -> ScriptedReply:
-        if request.schema is not None and self.script.binds_schema:
-            return ScriptedReply(json=_instance(request.schema.schema, f"schema {request.schema.name!r}"))
-        tool = _demanded_tool(request)
-        if tool is not None:
-            arguments = _instance(tool.parameters, f"parameters of tool {tool.name!r}")
-            call = ScriptedCall(name=tool.name, arguments=arguments if isinstance(arguments, dict) else {})
-            return ScriptedReply(tool_calls=(call,))
-        wanted = request.sampling.response_format
-        if wanted is not None and wanted.get("type") == "json_object" and self.script.binds_schema:
-            return ScriptedReply(json={"echo": request.last_user_text})
-        return ScriptedReply(text=request.last_user_text or "Nothing was asked.")
+    def plan(self, purpose: str, messages: Sequence[Message], sampling: Sampling, schema: JsonSchema | None) -> Planned:
+        """Decide the reply; only rules with `times` remember anything."""
+        said = repr((purpose, sampling.seed, messages))
+        rules = enumerate(self.rules)
+        rule = next((rule for n, rule in rules if self._takes(n, rule, purpose, messages, said)), Rule())
+        text = _text_of(rule, messages, sampling.seed or 0, schema)
+        tokens = tuple(TOKEN.findall(text))
+        limit = sampling.max_tokens if sampling.max_tokens is not None else len(tokens)
+        finish: FinishReason = "tool_calls" if rule.tool_calls else "length" if len(tokens) > limit else "stop"
+        reasoning = tuple(TOKEN.findall(rule.reasoning))
+        prompt = sum(len(message.text.split()) + 3 for message in messages)
+        return Planned(
+            tokens=tokens[:limit],
+            reasoning=reasoning,
+            tool_calls=rule.tool_calls,
+            finish=finish,
+            usage=Usage(prompt, len(tokens[:limit]) + len(reasoning), 0, len(reasoning)),
+            delay_s=rule.delay_ms / 1000,
+            first_delay_s=rule.first_delay_ms / 1000,
+            fault=rule.fault,
+        )
+
+    def _takes(self, number: int, rule: Rule, purpose: str, messages: Sequence[Message], said: str) -> bool:
+        if not rule.matches(purpose, messages):
+            return False
+        if rule.times is None:
+            return True
+        used = self._used.get((number, said), 0)
+        self._used[number, said] = used + 1
+        return used < rule.times
+
+
+def from_settings(model: str | None, settings: Settings) -> Scripted:
+    """`echo`, or the path of a script."""
+    name = model or "echo"
+    return Scripted(name, Script() if name == "echo" else Script.load(Path(name)))
 
 
 class Scripted:
-    """An `LLM` in this process. `idle_timeout_s` is how long a scripted `hang` lasts before it counts as dead."""
+    """The scripted model in this process."""
 
-    def __init__(self, script: Script = Script(), *, model: str = "echo", idle_timeout_s: float = 120.0) -> None:  # noqa: B008
-        self._player = Player(script)
-        self._model = model
-        self._idle_timeout_s = idle_timeout_s
+    def __init__(self, name: str = "echo", script: Script | None = None) -> None:
+        self._name = name
+        self._script = script or Script()
 
     @property
     def ref(self) -> str:
-        return f"scripted/{self._model}"
+        """See `LLM`."""
+        return f"scripted/{self._name}"
+
+    async def models(self) -> Sequence[str]:
+        """See `LLM`."""
+        return [self.ref]
+
+    async def aclose(self) -> None:
+        """See `LLM`; there is nothing to close."""
+
+    async def binds_schema(self) -> bool:
+        """See `SupportsSchema`."""
+        return True
 
     async def stream(
         self,
@@ -86,126 +182,53 @@ class Scripted:
         tools: Sequence[ToolSpec] = (),
         schema: JsonSchema | None = None,
     ) -> AsyncIterator[Chunk]:
-        """Yield the planned chunks, then the usage. Raises the `ModelError` that a scripted fault stands for."""
-        request = Request(
-            info.purpose,
-            info.run_id,
-            self._model,
-            tuple(messages),
-            sampling,
-            tuple(tools),
-            schema or schema_of(sampling.response_format),
-        )
+        """See `LLM`."""
         try:
-            plan = self._player.plan(request)
-        except InvalidInput as error:
-            raise ModelRejected(error.message, status=400) from error
-        for chunk in plan.chunks:
+            plan = self._script.plan(info.purpose, messages, sampling, schema)
+        except ValueError as error:
+            raise ModelRejected(f"scripted model: {error}", status=400) from error
+        raise_at_start(plan.fault)
+        await anyio.sleep(plan.first_delay_s)
+        if plan.fault == "hang":
+            await anyio.sleep_forever()
+        for n, token in enumerate(plan.reasoning):
             await anyio.sleep(plan.delay_s)
-            yield chunk
-        if plan.fault is not None:
-            if plan.fault.fault == "hang":
-                await anyio.sleep(self._idle_timeout_s)
-            raise fault_error(plan.fault)
-        if plan.usage is not None:
-            yield Chunk(usage=plan.usage, model=self._model)
-
-    async def models(self) -> Sequence[str]:
-        """The names the script lists."""
-        return self._player.script.models
-
-    async def binds_schema(self) -> bool:
-        """As the script says."""
-        return self._player.script.binds_schema
-
-    async def aclose(self) -> None:
-        """Nothing is held open."""
+            yield Chunk(reasoning=token, model=self.ref if n == 0 else None)
+        for n, token in enumerate(plan.tokens):
+            if plan.fault in ("half", "die") and n >= len(plan.tokens) // 2:
+                raise ModelUnavailable("scripted model: the answer broke off before its end")
+            await anyio.sleep(plan.delay_s)
+            yield Chunk(text=token)
+        for n, call in enumerate(plan.tool_calls):
+            yield Chunk(tool_calls=(ToolCallDelta(n, f"call_{n}", call.name, json.dumps(call.arguments)),))
+        yield Chunk(finish_reason=plan.finish, usage=plan.usage, model=self.ref)
 
 
-def schema_of(response_format: JsonObject | None) -> JsonSchema | None:
-    """The schema inside a `response_format` of type `json_schema`."""
-    spec = response_format.get("json_schema") if response_format else None
-    if not isinstance(spec, dict) or not isinstance(inner := spec.get("schema"), dict):
-        return None
-    return JsonSchema(str(spec.get("name")), inner, bool(spec.get("strict")))
-
-
-def tokens_of(text: str) -> list[str]:
-    """The tokens of a text; joined they are the text again."""
-    return _TOKEN.findall(text)
-
-
-def fault_error(reply: ScriptedReply) -> ModelError:
-    """What a client of a server with this fault raises."""
-    where = f"scripted fault {reply.fault!r}: {reply.message}"
-    match reply.fault:
-        case "status" | "error_event" if reply.status == 429 or reply.status >= 500:
-            return ModelOverloaded(where, status=reply.status, retry_after_s=reply.retry_after_s)
-        case "status" | "error_event":
-            return ModelRejected(where, status=reply.status)
-        case "malformed" | "empty_choices":
-            return MalformedReply(where)
+def raise_at_start(fault: Fault | None) -> None:
+    """The faults that come instead of an answer, as the errors a server's client would raise."""
+    match fault:
+        case "429":
+            raise ModelOverloaded("scripted model: 429", status=429, retry_after_s=0.0)
+        case "500" | "error":
+            raise ModelOverloaded(f"scripted model: {fault}", status=500)
+        case "400":
+            raise ModelRejected("scripted model: 400", status=400)
+        case "malformed" | "empty" | "garbage":
+            raise MalformedReply(f"scripted model: {fault} reply")
         case _:
-            return ModelUnavailable(where)
+            return
 
 
-def _plan(request: Request, reply: ScriptedReply, delay_ms: float) -> Plan:
-    reasoning, content = tokens_of(reply.reasoning), tokens_of(_until_stop(reply.content, request.sampling.stop))
-    spoken = [Chunk(reasoning=token, model=request.model) for token in reasoning]
-    spoken += [Chunk(text=token, model=request.model) for token in content]
-    spoken += _calls(reply.tool_calls, request)
-    finish: FinishReason = reply.finish_reason or ("tool_calls" if reply.tool_calls else "stop")
-    limit = request.sampling.max_tokens
-    if limit is not None and len(spoken) > limit:
-        spoken, finish = spoken[:limit], "length"
-    usage = None if reply.usage is False else _usage(request, reply.usage, spoken)
-    fault = None if reply.fault is None else reply
-    if fault is not None:
-        return Plan(tuple(spoken[: fault.after]), usage, delay_ms / 1000, fault)
-    end = Chunk(finish_reason=finish, model=request.model)
-    return Plan((*spoken, end), usage, delay_ms / 1000, None)
-
-
-def _calls(calls: Sequence[ScriptedCall], request: Request) -> Iterator[Chunk]:
-    """Each call as servers stream it: the name first, then its arguments in pieces."""
-    # Ids count on through the conversation, so that no two calls of it share one.
-    made = sum(len(message.tool_calls) for message in request.messages)
-    for index, call in enumerate(calls):
-        first = ToolCallDelta(index, f"call_{made + index + 1}", call.name)
-        yield Chunk(tool_calls=(first,), model=request.model)
-        for token in tokens_of(json.dumps(call.arguments, ensure_ascii=False)):
-            yield Chunk(tool_calls=(ToolCallDelta(index, arguments=token),), model=request.model)
-
-
-def _usage(request: Request, given: ScriptedUsage, spoken: Sequence[Chunk]) -> Usage:
-    def first(*counts: int | None) -> int:
-        return next(count for count in counts if count is not None)
-
-    return Usage(
-        prompt_tokens=first(given.prompt_tokens, sum(len(tokens_of(m.text)) + 1 for m in request.messages)),
-        completion_tokens=first(given.completion_tokens, len(spoken)),
-        cached_tokens=given.cached_tokens,
-        reasoning_tokens=first(given.reasoning_tokens, sum(bool(chunk.reasoning) for chunk in spoken)),
-    )
-
-
-def _until_stop(text: str, stops: Sequence[str]) -> str:
-    ends = [at for stop in stops if (at := text.find(stop)) >= 0]
-    return text[: min(ends)] if ends else text
-
-
-def _demanded_tool(request: Request) -> ToolSpec | None:
-    """The tool that `tool_choice` demands, by name or as any of them."""
-    choice = request.sampling.tool_choice
-    if choice == "required" and request.tools:
-        return request.tools[0]
-    named = choice.get("function") if isinstance(choice, dict) else None
-    name = named.get("name") if isinstance(named, dict) else None
-    return next((tool for tool in request.tools if tool.name == name), None)
-
-
-def _instance(schema: JsonObject, what: str) -> JsonValue:
-    try:
-        return minimal_instance(schema)
-    except ValueError as error:
-        raise InvalidInput(f"{what}: {error}; expected a schema that some JSON value can meet") from error
+def _text_of(rule: Rule, messages: Sequence[Message], seed: int, schema: JsonSchema | None) -> str:
+    if rule.json_reply is not None:
+        return json.dumps(rule.json_reply)
+    if rule.replies:
+        return rule.replies[seed % len(rule.replies)]
+    if rule.reply is not None:
+        return rule.reply
+    if schema is not None:
+        return json.dumps(minimal_instance(schema.schema))
+    if rule.tool_calls:
+        return ""
+    last = next((m.text for m in reversed(messages) if m.role == "user"), "")
+    return f"You said: {last[:ECHOED]}"

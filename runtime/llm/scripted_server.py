@@ -59,26 +59,40 @@ class _Server:
         return JSONResponse(list(self._seen))
 
     async def chat(self, request: Request) -> Response:
-        body = orjson.loads(await request.body())
+        raw = await request.body()
+        try:
+            body = orjson.loads(raw)
+            asked = (_messages(body), _sampling(body), _schema(body))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return _error(f"not a chat request: {error!r}", 400)
         note: dict[str, Any] = {
             "body": body,
             "purpose": request.headers.get("x-mneme-purpose", ""),
             "run": request.headers.get("x-mneme-run", ""),
+            "headers": dict(request.headers),
             "finished": False,
+            "disconnected": False,
         }
         self._seen.append(note)
-        plan = self._script.plan(note["purpose"], _messages(body), _sampling(body), _schema(body))
+        try:
+            plan = self._script.plan(note["purpose"], *asked)
+        except ValueError as error:
+            return _error(str(error), 400)
         refusal = _refusal(plan)
         if refusal is not None:
             return refusal
         if body.get("stream"):
             usage = bool((body.get("stream_options") or {}).get("include_usage"))
-            return StreamingResponse(_stream(plan, note, usage=usage), media_type="text/event-stream")
+            return StreamingResponse(_noted(_stream(plan, note, usage=usage), note), media_type="text/event-stream")
         await asyncio.sleep(plan.first_delay_s + plan.delay_s * len(plan.tokens))
         if plan.fault == "hang":
             await asyncio.Event().wait()
         note["finished"] = True
         return Response(orjson.dumps(_whole(plan)), media_type="application/json")
+
+
+def _error(message: str, status: int) -> Response:
+    return JSONResponse({"error": {"message": message, "code": status}}, status)
 
 
 def _refusal(plan: Planned) -> Response | None:
@@ -93,9 +107,22 @@ def _refusal(plan: Planned) -> Response | None:
             return None
 
 
+async def _noted(frames: AsyncIterator[bytes], note: dict[str, Any]) -> AsyncIterator[bytes]:
+    """The frames; the server cancels the answer of a client that went away, and the note says so."""
+    try:
+        async for frame in frames:
+            yield frame
+    except asyncio.CancelledError:
+        note["disconnected"] = True
+        raise
+
+
 async def _stream(plan: Planned, note: dict[str, Any], *, usage: bool) -> AsyncIterator[bytes]:
     if plan.fault == "malformed":
         yield b"data: {not json\n\n"
+        return
+    if plan.fault == "error":
+        yield b'data: {"error": {"message": "scripted error", "code": 500}}\n\n'
         return
     if plan.fault == "empty":
         yield _frame([])

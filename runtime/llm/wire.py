@@ -157,9 +157,7 @@ def raise_error(error: object) -> NoReturn:
     raise ModelOverloaded(message, status=status)
 
 
-def _chunk(
-    choice: JsonObject, delta: Mapping[str, Any], usage: object, model: str | None
-) -> Chunk | None:
+def _chunk(choice: JsonObject, delta: Mapping[str, Any], usage: object, model: str | None) -> Chunk | None:
     text, refusal = delta.get("content"), delta.get("refusal")
     reasoning = delta.get("reasoning") or delta.get("reasoning_content")
     calls, finish, logprobs = delta.get("tool_calls"), choice.get("finish_reason"), choice.get("logprobs")

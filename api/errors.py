@@ -1,0 +1,200 @@
+"""Errors to status and body: OpenAI's envelope under /v1, RFC 9457 problem+json everywhere else. Only this module knows
+status codes. Source: contract §4; ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from runtime.errors import InvalidInput, MnemeError, ModelOverloaded, ModelRejected
+from runtime.telemetry import get_logger
+
+STATUS: Mapping[str, int] = {
+    "invalid_input": 400,
+    "not_found": 404,
+    "conflict": 409,
+    "invalid_api_key": 401,
+    "forbidden": 403,
+    "payload_too_large": 413,
+    "idempotency_mismatch": 422,
+    "model_error": 502,
+    "model_unavailable": 503,
+    "model_overloaded": 503,
+    "model_rejected": 400,
+    "malformed_reply": 502,
+    "storage_error": 503,
+    "budget_exhausted": 402,
+    "cancelled": 499,
+    "interrupted": 503,
+    "engine_error": 503,
+}
+TITLES: Mapping[int, str] = {
+    400: "Bad request",
+    401: "Not authenticated",
+    402: "Budget used up",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Request too large",
+    415: "Unsupported media type",
+    422: "Cannot be processed",
+    499: "Cancelled",
+    500: "Internal error",
+    502: "Bad reply from the model server",
+    503: "Not available",
+}
+log = get_logger(__name__)
+
+
+class TooLarge(InvalidInput):
+    """The body is larger than the service takes."""
+
+    code = "payload_too_large"
+
+
+class IdempotencyMismatch(InvalidInput):
+    """The same `Idempotency-Key` came with another request."""
+
+    code = "idempotency_mismatch"
+
+
+def status_of(error: MnemeError) -> int:
+    """The status code of an error."""
+    if isinstance(error, ModelRejected):
+        return error.status if 400 <= error.status < 500 else 400
+    if isinstance(error, ModelOverloaded):
+        return 429 if error.status == 429 else 503
+    if isinstance(error, InvalidInput) and error.code == "invalid_input" and (error.param or "").startswith("config"):
+        return 422
+    return STATUS.get(error.code, 500)
+
+
+def openai_body(status: int, message: str, *, code: str, param: str | None = None) -> dict[str, Any]:
+    """The envelope that OpenAI clients read."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(status, kind)
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def problem_body(
+    status: int, message: str, *, code: str, instance: str, errors: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """The members of RFC 9457, and `code` and `errors` of ours."""
+    body: dict[str, Any] = {
+        "type": f"urn:mneme:problem:{code}",
+        "title": TITLES.get(status, "Error"),
+        "status": status,
+        "detail": message,
+        "instance": instance,
+        "code": code,
+    }
+    if errors:
+        body["errors"] = [dict(error) for error in errors]
+    return body
+
+
+def error_response(
+    path: str,
+    status: int,
+    message: str,
+    *,
+    code: str,
+    param: str | None = None,
+    errors: Sequence[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The response for a path: which envelope depends on where it lies."""
+    if path.startswith("/v1"):
+        return Response(
+            orjson.dumps(openai_body(status, message, code=code, param=param)),
+            status,
+            dict(headers or {}),
+            "application/json",
+        )
+    if param is not None and not errors:
+        errors = [{"param": param, "message": message}]
+    return Response(
+        orjson.dumps(problem_body(status, message, code=code, instance=path, errors=errors)),
+        status,
+        dict(headers or {}),
+        "application/problem+json",
+    )
+
+
+def path_of(request: Request) -> str:
+    """The path below the root path, as routes see it."""
+    path: str = request.scope["path"]
+    root: str = request.scope.get("root_path", "")
+    return path.removeprefix(root) if root else path
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """Errors of ours."""
+    assert isinstance(error, MnemeError)
+    status, code, path = status_of(error), error.code, path_of(request)
+    param = error.param if isinstance(error, InvalidInput) else None
+    if path.startswith("/v1") and code == "not_found" and param in ("model", "agent"):
+        code, param = "model_not_found", "model"
+    headers = {"WWW-Authenticate": 'Bearer realm="mneme", Basic realm="mneme"'} if status == 401 else None
+    if status >= 500:
+        log.warning("request.failed", path=path, code=code, error=error.message)
+    return error_response(path, status, error.message, code=code, param=param, headers=headers)
+
+
+async def on_invalid(request: Request, error: Exception) -> Response:
+    """A body, query or path that does not fit its model."""
+    assert isinstance(error, RequestValidationError)
+    path = path_of(request)
+    found = [_invalid(item) for item in error.errors()]
+    text = "; ".join(f"{item['param']}: {item['message']}" for item in found[:5])
+    status = 400 if path.startswith("/v1") or any(item["type"] == "json_invalid" for item in error.errors()) else 422
+    return error_response(path, status, text, code="invalid_input", param=found[0]["param"], errors=found)
+
+
+async def on_http(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: unknown routes, wrong methods, bodies that cannot be read."""
+    assert isinstance(error, HTTPException)
+    path, status = path_of(request), error.status_code
+    text = str(error.detail)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "invalid_input")
+    if status == 404:
+        text = f"{request.method} {path}: there is no such route; /docs lists them"
+    elif status == 405:
+        text = f"{request.method} {path}: this route does not take {request.method}"
+    elif status == 400 and "parsing the body" in text:
+        text = "the body cannot be read: expected JSON in valid UTF-8, not nested too deeply"
+    return error_response(path, status, text, code=code, headers=error.headers)
+
+
+async def on_crash(request: Request, error: Exception) -> Response:
+    """A fault of ours: the client learns that, the log learns the rest."""
+    path = path_of(request)
+    log.error("request.crashed", path=path, exc_info=error)
+    return error_response(path, 500, "internal error; the log of the service says more", code="internal_error")
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    app.add_exception_handler(MnemeError, on_error)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_crash)
+
+
+def _invalid(item: Mapping[str, Any]) -> dict[str, Any]:
+    where = [str(part) for part in item["loc"] if part not in ("body", "query", "path", "header")]
+    param = ".".join(where) or "body"
+    message = str(item["msg"])
+    if item["type"] == "extra_forbidden":
+        message = "unknown field; remove it, or check its spelling"
+    elif item["type"] == "json_invalid":
+        param, message = "body", f"not valid JSON: {item.get('ctx', {}).get('error', message)}"
+    return {"param": param, "message": message}

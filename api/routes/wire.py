@@ -1,0 +1,120 @@
+"""Runs, events and keys as JSON: one conversion each, used by the API and by the pages. Source: contract §4."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from api.openai.wire import BudgetBody
+from runtime.keys import KeyRecord
+from runtime.runs import RunRecord, RunSpec
+from runtime.types import Usage
+
+
+class Strict(BaseModel):
+    """An unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class RunRequest(Strict):
+    """`POST /api/runs`."""
+
+    agent: str = Field(min_length=1, max_length=100)
+    input: JsonValue
+    model: str | None = Field(None, min_length=1, max_length=300)
+    vaults: list[str] = Field([], max_length=64)
+    memory: Literal["on", "read", "off"] = "on"
+    budget: BudgetBody = Field(default_factory=BudgetBody)
+    config: dict[str, JsonValue] = {}
+    seed: int | None = Field(None, ge=0, le=2**63 - 1)
+
+    def spec(self) -> RunSpec:
+        return RunSpec(
+            agent=self.agent,
+            input=self.input,
+            model=self.model,
+            vaults=tuple(self.vaults),
+            memory=self.memory,
+            budget=self.budget.budget(),
+            config=self.config,
+            seed=-1 if self.seed is None else self.seed,
+        )
+
+
+class ResumeRequest(Strict):
+    """`POST /api/runs/{id}/resume`; a budget given here replaces the run's."""
+
+    budget: BudgetBody | None = None
+
+
+class ForkRequest(Strict):
+    """`POST /api/runs/{id}/fork`."""
+
+    from_event: int = Field(ge=1, le=2**62)
+
+
+class WaitRequest(Strict):
+    """`POST /api/runs/{id}/wait`."""
+
+    timeout_s: float = Field(60.0, ge=0, le=3600)
+
+
+class KeyRequest(Strict):
+    """`POST /api/keys`."""
+
+    name: str = Field(min_length=1, max_length=200)
+    user: str = Field("local", min_length=1, max_length=200)
+    scopes: list[Literal["read", "run", "admin"]] = Field(["read", "run"], min_length=1)
+    expires_at: str | None = None
+
+
+def run_body(run: RunRecord) -> dict[str, Any]:
+    """A run on the wire."""
+    spec = run.spec.to_json()
+    return {
+        "id": run.id,
+        "agent": run.agent,
+        "agent_version": run.agent_version,
+        "model": run.model,
+        "status": run.status,
+        "input": spec["input"],
+        "vaults": spec["vaults"],
+        "memory": spec["memory"],
+        "budget": spec["budget"],
+        "config": spec["config"],
+        "seed": spec["seed"],
+        "output": run.output,
+        "error": run.error,
+        "usage": {"total": usage_of(run.total_usage), "by_purpose": {k: asdict(v) for k, v in run.usage.items()}},
+        "memories": {"read": [], "written": []},
+        "attempt": run.attempt,
+        "executor": run.executor,
+        "last_event": run.last_seq,
+        "parent": None if run.parent_id is None else {"run": run.parent_id, "event": run.parent_seq},
+        "created_at": run.created_at.isoformat(),
+        "started_at": None if run.started_at is None else run.started_at.isoformat(),
+        "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
+    }
+
+
+def usage_of(usage: Usage) -> dict[str, int]:
+    """Token counts on the wire."""
+    return {**asdict(usage), "total_tokens": usage.total_tokens}
+
+
+def key_body(key: KeyRecord) -> dict[str, Any]:
+    """A key on the wire, without its secret."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "user": key.user,
+        "prefix": key.prefix,
+        "scopes": sorted(key.scopes),
+        "created_at": key.created_at.isoformat(),
+        "expires_at": None if key.expires_at is None else key.expires_at.isoformat(),
+        "revoked_at": None if key.revoked_at is None else key.revoked_at.isoformat(),
+        "last_used_at": None if key.last_used_at is None else key.last_used_at.isoformat(),
+    }
