@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Generic, TypeVar
+from functools import lru_cache
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -19,20 +19,22 @@ from langgraph.graph.state import CompiledStateGraph
 from agents.base import Context
 from agents.tasks import Task
 
-T = TypeVar("T", bound=Task)
-Build = Callable[[], "StateGraph[Any, Work[Any], Any, Any]"]
+Build = Callable[[], "StateGraph[Any, Work, Any, Any]"]
 
 
 @dataclass(frozen=True, slots=True)
-class Work(Generic[T]):
+class Work:
     """What the nodes of a graph get: the task and the hands."""
 
-    task: T
+    task: Task
     ctx: Context
 
 
-async def run_graph(build: Build, start: dict[str, Any], work: Work[Any], *, at_once: int = 16) -> dict[str, Any]:
-    """Run the graph to its end and return its last state; at most `at_once` nodes at a time."""
+async def run_graph(build: Build, start: dict[str, Any], work: Work, *, at_once: int = 16) -> dict[str, Any]:
+    """Run the graph to its end and return its last state; at most `at_once` nodes at a time.
+
+    `build` is a function of a module: its graph is compiled once for each saver.
+    """
     graph = _compiled(build, work.ctx.saver)
     config: RunnableConfig = {"configurable": {"thread_id": work.ctx.run_id}, "max_concurrency": at_once}
     here = await graph.aget_state(config)
@@ -42,12 +44,12 @@ async def run_graph(build: Build, start: dict[str, Any], work: Work[Any], *, at_
     return end
 
 
-async def run_single(build: Build, start: dict[str, Any], work: Work[Any]) -> dict[str, Any]:
+async def run_single(build: Build, start: dict[str, Any], work: Work) -> dict[str, Any]:
     """Run a graph of one step without checkpoints: the record of the step is all there is to keep."""
     end: dict[str, Any] = await _compiled(build, None).ainvoke(start, context=work)
     return end
 
 
-@cache
+@lru_cache(maxsize=64)
 def _compiled(build: Build, saver: BaseCheckpointSaver[str] | None) -> CompiledStateGraph[Any, Any, Any, Any]:
     return build().compile(checkpointer=saver)

@@ -51,6 +51,8 @@ class LiveRun:
         if isinstance(payload, ReasoningDelta) and step is not None:
             if self._speaker is None:
                 self._speaker = step
+                if self._reasoning:
+                    self._tell(ReasoningDelta(text="\n\n"))
             if step != self._speaker:
                 self._held.setdefault(step, []).append(payload)
                 return

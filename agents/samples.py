@@ -131,17 +131,18 @@ async def drawn(number: int, work: Work, drawing: Drawing) -> Sample:
 async def chosen(count: int, work: Work, drawing: Drawing) -> Answer:
     """Choose among the answers there are. Raises `BudgetExhausted` when some are missing, with the best one offered."""
 
+    samples: list[Sample] = []
+    cut: BudgetExhausted | None = None
+    for number in range(count):
+        try:
+            # Drawn before: costs nothing. Cut before: cut again at once in this execution, drawn in a later one.
+            samples.append(await drawn(number, work, drawing))
+        except BudgetExhausted as error:
+            cut = error
+    if cut is not None and not samples:
+        raise cut
+
     async def decide(step: Step) -> JsonValue:
-        samples: list[Sample] = []
-        cut: BudgetExhausted | None = None
-        for number in range(count):
-            try:
-                # Here before: at no cost. Cut before: in this execution at once cut again, in a later one drawn.
-                samples.append(await drawn(number, work, drawing))
-            except BudgetExhausted as error:
-                cut = error
-        if cut is not None and not samples:
-            raise cut
         work.ctx.offer(Answer(samples[0].text, finish_reason=samples[0].finish_reason))
         choice = await drawing.choose(samples, work, step)
         if cut is not None:

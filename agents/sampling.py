@@ -13,8 +13,11 @@ from runtime.types import JsonObject, Sampling, ToolSpec
 KNOWN = frozenset(field.name for field in fields(Sampling)) - {"extra", "stop"}
 
 
-def sampling_of(spec: RunSpec, **overrides: Any) -> Sampling:
-    """What the request asked for; what Mneme has no name for goes through as it is."""
+def sampling_of(spec: RunSpec, *, seed: int | None = None, temperature: float | None = None) -> Sampling:
+    """What the request asked for; what Mneme has no name for goes through as it is.
+
+    `seed` takes the place of the run's; `temperature` counts when the request names none.
+    """
     wanted = dict(spec.sampling)
     stop = wanted.pop("stop", None)
     known: dict[str, Any] = {name: wanted.pop(name) for name in list(wanted) if name in KNOWN}
@@ -22,7 +25,11 @@ def sampling_of(spec: RunSpec, **overrides: Any) -> Sampling:
         stops: tuple[str, ...] = (stop,)
     else:
         stops = tuple(str(text) for text in stop) if isinstance(stop, list) else ()
-    known = {"seed": spec.seed, **known, **overrides}
+    known = {"seed": spec.seed, **known}
+    if seed is not None:
+        known["seed"] = seed
+    if known.get("temperature") is None:
+        known["temperature"] = temperature
     return Sampling(**known, stop=stops, extra=tuple(sorted(wanted.items())))
 
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import random
-from pathlib import Path
 from typing import Any
 
 from langgraph.graph import StateGraph
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from agents.base import AgentSpec, Answer, Context, Step
+from agents.best_of_n.judge import JUDGE, judge
 from agents.graphs import Work, run_graph
-from agents.samples import Sample, graph_of
+from agents.samples import Choice, Drawing, Sample, at_once, graph_of
 from agents.tasks import Task
-from runtime.events import StepCompleted, TextDelta
-from runtime.prompts import load_prompt
-from runtime.types import Message, Sampling
-
-JUDGE = load_prompt(Path(__file__).parent / "prompts" / "judge.md")
 
 
 class BestOfNConfig(BaseModel):
@@ -27,14 +21,6 @@ class BestOfNConfig(BaseModel):
     n: int = Field(4, ge=1, le=64)
     temperature: float = Field(0.8, ge=0, le=2)
     at_once: int = Field(8, ge=1, le=64)
-
-
-class Judgement(BaseModel):
-    """What the judge says: the number of the best answer, counted from 1."""
-
-    model_config = ConfigDict(extra="forbid")
-    reason: str
-    best: int
 
 
 class BestOfN:
@@ -51,62 +37,32 @@ class BestOfN:
 
     async def run(self, task: Task, ctx: Context) -> Answer:
         """See `Agent`."""
-        config = ctx.config
-        assert isinstance(config, BestOfNConfig)
-        end = await run_graph(build, {"count": config.n}, Work(task, ctx), at_once=config.at_once)
+        work = Work(task, ctx)
+        config = config_of(work)
+        end = await run_graph(build, {"count": config.n}, work, at_once=at_once(work, config.at_once))
         return Answer.from_json(end["answer"])
 
 
-async def choose(samples: list[Sample], work: Work[Any]) -> Answer:
-    """The best by the verifier where there is one, by the judge otherwise; ties go to the first."""
-
-    async def decide(step: Step) -> JsonValue:
-        how, why = "verifier", ""
-        if all(sample.score is not None for sample in samples):
-            best = max(samples, key=lambda sample: (sample.score or 0.0, -sample.number))
-            why = best.detail
-        elif len(samples) == 1:
-            best, how = samples[0], "only answer"
-        else:
-            best, why = await judge(samples, work, step)
-            how = "judge"
-        await step.emit(StepCompleted(name=step.key, score=best.score, detail={"by": how, "chosen": best.number}))
-        await step.emit(TextDelta(text=best.text))
-        detail: dict[str, JsonValue] = {
-            "by": how,
-            "chosen": best.number,
-            "why": why,
-            "scores": [s.score for s in samples],
-        }
-        return Answer(best.text, finish_reason=best.finish_reason, detail=detail).to_json()
-
-    output: Any = await work.ctx.step("choose", decide)
-    return Answer.from_json(output)
+async def choose(samples: list[Sample], work: Work, step: Step) -> Choice:
+    """The best by the verifier where it judged every answer, by the judge otherwise; ties go to the first."""
+    scores = [sample.score for sample in samples]
+    if all(score is not None for score in scores):
+        best = max(samples, key=lambda sample: (sample.score or 0.0, -sample.number))
+        how, why = "verifier", best.detail
+    elif len(samples) == 1:
+        best, how, why = samples[0], "only answer", ""
+    else:
+        place, why = await judge([sample.text for sample in samples], work, step)
+        best, how = samples[place], "judge"
+    return Choice(best, best.score, {"by": how, "chosen": best.number, "why": why, "scores": [*scores]})
 
 
-async def judge(samples: list[Sample], work: Work[Any], step: Step) -> tuple[Sample, str]:
-    """Ask a model. The order is shuffled by the run's seed, so that no place in the list is always the same answer's."""
-    shuffled = list(samples)
-    random.Random(work.ctx.seed).shuffle(shuffled)
-    answers = "\n\n".join(f"--- answer {place} ---\n{sample.text}" for place, sample in enumerate(shuffled, start=1))
-    task = "\n\n".join(message.text for message in work.task.messages())
-    said = await step.ask_structured(
-        "eval.judge",
-        [Message("user", JUDGE.render(task=task, answers=answers))],
-        Judgement,
-        sampling=Sampling(temperature=0.0, seed=work.ctx.seed),
-        prompt=JUDGE,
-    )
-    if not 1 <= said.best <= len(shuffled):
-        return samples[0], f"the judge named answer {said.best}, which there is not; the first answer stands"
-    return shuffled[said.best - 1], said.reason
+def config_of(work: Work) -> BestOfNConfig:
+    """The options of the run."""
+    assert isinstance(work.ctx.config, BestOfNConfig)
+    return work.ctx.config
 
 
-def _temperature(ctx: Context) -> float:
-    assert isinstance(ctx.config, BestOfNConfig)
-    return ctx.config.temperature
-
-
-def build() -> StateGraph[Any, Work[Any], Any, Any]:
+def build() -> StateGraph[Any, Work, Any, Any]:
     """The graph of the agent."""
-    return graph_of("best_of_n.answer", _temperature, choose)
+    return graph_of(Drawing("best_of_n.answer", lambda work: config_of(work).temperature, choose))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -20,7 +20,7 @@ class State(TypedDict, total=False):
     answer: JsonObject
 
 
-async def answer(state: State, runtime: Runtime[Work[Any]]) -> State:
+async def answer(state: State, runtime: Runtime[Work]) -> State:
     """Ask, showing every token."""
     work = runtime.context
 
@@ -32,8 +32,9 @@ async def answer(state: State, runtime: Runtime[Work[Any]]) -> State:
             sampling=sampling_of(spec),
             tools=tools_of(spec.tools),
             show="text",
+            prompt=work.task.prompt,
         )
-        detail: JsonObject = {"logprobs": dict(reply.logprobs)} if reply.logprobs else {}  # type: ignore[arg-type]
+        detail: JsonObject = {"logprobs": cast(JsonObject, dict(reply.logprobs))} if reply.logprobs else {}
         return Answer(reply.text, reply.tool_calls, reply.finish_reason, detail).to_json()
 
     output = await work.ctx.last_step("answer", ask)
@@ -41,7 +42,7 @@ async def answer(state: State, runtime: Runtime[Work[Any]]) -> State:
     return {"answer": output}
 
 
-def build() -> StateGraph[Any, Work[Any], Any, Any]:
+def build() -> StateGraph[Any, Work, Any, Any]:
     """START → answer → END."""
     graph = StateGraph(State, context_schema=Work)
     graph.add_node("answer", answer)

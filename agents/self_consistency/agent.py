@@ -7,16 +7,16 @@ arXiv 2203.11171 (majority over reasoning paths); canonical forms and ties as in
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from langgraph.graph import StateGraph
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from agents.base import AgentSpec, Answer, Context, Step
 from agents.graphs import Work, run_graph
-from agents.samples import Sample, graph_of
+from agents.samples import Choice, Drawing, Sample, at_once, graph_of
 from agents.tasks import Task
-from runtime.events import StepCompleted, TextDelta
 
 
 class SelfConsistencyConfig(BaseModel):
@@ -41,46 +41,44 @@ class SelfConsistency:
 
     async def run(self, task: Task, ctx: Context) -> Answer:
         """See `Agent`."""
-        config = ctx.config
-        assert isinstance(config, SelfConsistencyConfig)
-        end = await run_graph(build, {"count": config.n}, Work(task, ctx), at_once=config.at_once)
+        work = Work(task, ctx)
+        config = config_of(work)
+        end = await run_graph(build, {"count": config.n}, work, at_once=at_once(work, config.at_once))
         return Answer.from_json(end["answer"])
 
 
-def majority(samples: list[Sample]) -> tuple[Sample, Counter[str]]:
-    """The first sample of the most frequent answer, and the votes; without any vote the first sample."""
-    votes: Counter[str] = Counter(sample.canonical for sample in samples if sample.canonical is not None)
+def majority(answers: Sequence[str | None]) -> tuple[int, Counter[str]]:
+    """Where the most frequent answer stands first, and the votes; 0 when nobody votes."""
+    votes = Counter(answer for answer in answers if answer is not None)
     if not votes:
-        return samples[0], votes
+        return 0, votes
     most = max(votes.values())
-    return next(s for s in samples if s.canonical is not None and votes[s.canonical] == most), votes
+    return next(i for i, answer in enumerate(answers) if answer is not None and votes[answer] == most), votes
 
 
-async def choose(samples: list[Sample], work: Work[Any]) -> Answer:
-    """Count the votes."""
-
-    async def decide(step: Step) -> JsonValue:
-        best, votes = majority(samples)
-        share = votes[best.canonical] / len(samples) if best.canonical is not None else 0.0
-        detail: dict[str, JsonValue] = {
+async def choose(samples: list[Sample], work: Work, step: Step) -> Choice:
+    """Count the votes; the score is the share of all answers that agree."""
+    place, votes = majority([sample.canonical for sample in samples])
+    best = samples[place]
+    share = votes[best.canonical] / len(samples) if best.canonical is not None else 0.0
+    return Choice(
+        best,
+        round(share, 4),
+        {
             "chosen": best.number,
             "answer": best.canonical,
             "votes": dict(votes),
             "without_answer": sum(sample.canonical is None for sample in samples),
-        }
-        await step.emit(StepCompleted(name=step.key, score=round(share, 4), detail=detail))
-        await step.emit(TextDelta(text=best.text))
-        return Answer(best.text, finish_reason=best.finish_reason, detail=detail).to_json()
-
-    output: Any = await work.ctx.step("choose", decide)
-    return Answer.from_json(output)
+        },
+    )
 
 
-def _temperature(ctx: Context) -> float:
-    assert isinstance(ctx.config, SelfConsistencyConfig)
-    return ctx.config.temperature
+def config_of(work: Work) -> SelfConsistencyConfig:
+    """The options of the run."""
+    assert isinstance(work.ctx.config, SelfConsistencyConfig)
+    return work.ctx.config
 
 
-def build() -> StateGraph[Any, Work[Any], Any, Any]:
+def build() -> StateGraph[Any, Work, Any, Any]:
     """The graph of the agent."""
-    return graph_of("self_consistency.answer", _temperature, choose)
+    return graph_of(Drawing("self_consistency.answer", lambda work: config_of(work).temperature, choose))

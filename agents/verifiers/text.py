@@ -1,7 +1,7 @@
 """Free text and questions: equal after normalisation. Neither can be judged without a gold answer.
 
-A chat may well ask for a final answer; where the reply boxes one, that is what is compared. The normalisation of questions is that of SQuAD (lower case, no punctuation, no articles, single spaces). Source:
-evaluation sheet §3.4.
+A chat may well ask for a final answer; where the reply boxes one, that is what is compared. The normalisation of
+questions is that of SQuAD (lower case, no punctuation, no articles, single spaces). Source: evaluation sheet §3.4.
 """
 
 from __future__ import annotations

@@ -1,109 +1,143 @@
-"""The pages under /ui. Each answers the same question as its JSON twin (`?format=json`) from the same function.
+"""The pages under /ui. Each is a URL, and asked for JSON it gives what it shows: both come from the same function.
 
-Links are relative to the root path, so a sub-path behind a proxy works. Nothing is fetched from outside and no script
-stands in a page: the Content-Security-Policy allows this origin only. Source: UI sheet; ours.
+A page knows no table: it reads what the API reads. Its live stream sends rows that were rendered here, so a row looks the
+same whether it was there before or came while somebody watched. Source: contract §4; ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final, get_args
 
-import orjson
-from fastapi import APIRouter, Depends, Query, Request
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import RedirectResponse, Response
 
+from agents import registry
+from agents.service import Service
 from api.auth import Reader, TheService
 from api.idempotency import json_response
 from api.routes.wire import run_body
-from runtime.runs import TERMINAL, RunStatus
+from api.sse import event_stream, keep_alive, last_event_id
+from api.web import reference
+from api.web.render import STATIC, fragment, page, wants_json
+from api.web.rows import grouped, live_frame, shown_run
+from runtime.errors import InvalidInput, UnknownName
+from runtime.runs import RESUMABLE, TERMINAL, RunStatus
 
-HERE = Path(__file__).parent
-STATIC = HERE / "static"
-STATUSES: tuple[RunStatus, ...] = (
-    "queued",
-    "running",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "budget_exhausted",
-    "interrupted",
-)
-SHOWN_EVENTS = 1000
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-router = APIRouter(prefix="/ui", include_in_schema=False)
-templates = Environment(
-    loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape(), undefined=StrictUndefined
-)
-templates.filters["clock"] = lambda text: text[11:19] if text else "–"
-templates.filters["day"] = lambda text: f"{text[:10]} {text[11:19]}" if text else "–"
-templates.filters["pretty"] = lambda value: orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-templates.filters["compact"] = lambda value: orjson.dumps(value).decode()
+__all__ = ["STATIC", "router"]
+
+router = APIRouter(include_in_schema=False)
+PAGE: Final = 50
+FIRST_EVENTS: Final = 2000
+RunId = Annotated[str, Path(max_length=100)]
 
 
-def page(request: Request, template: str, data: Mapping[str, Any], **more: Any) -> Response:
-    """The page, or its JSON twin when that was asked for."""
-    wanted = request.query_params.get("format") or request.headers.get("accept", "")
-    if wanted == "json" or (wanted.startswith("application/json")):
-        return json_response(data)
-    root = request.scope.get("root_path", "")
-    html = templates.get_template(template).render(root=root, **data, **more)
-    return HTMLResponse(html, headers=HEADERS)
+@router.get("/ui")
+async def to_ui() -> Response:
+    """Links are relative, so the address ends in a slash."""
+    return RedirectResponse("ui/")
 
 
-def no_empty_values(request: Request) -> dict[str, str]:
-    """A form sends empty fields; they mean that nothing was chosen."""
-    return {name: value for name, value in request.query_params.items() if value}
+@router.get("/ui/")
+async def home(caller: Reader) -> Response:
+    """The runs are the front page."""
+    return RedirectResponse("runs")
 
 
-@router.get("")
-@router.get("/")
-async def home(request: Request) -> Response:
-    """The runs, until there is a home page."""
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/runs")
-
-
-@router.get("/runs")
-async def runs(
+@router.get("/ui/runs")
+async def runs_page(
     request: Request,
     service: TheService,
     caller: Reader,
-    chosen: Annotated[dict[str, str], Depends(no_empty_values)],
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    agent: Annotated[str, Query(max_length=100)] = "",
+    status: Annotated[str, Query(max_length=30)] = "",
+    cursor: Annotated[str | None, Query(max_length=100)] = None,
 ) -> Response:
-    """The caller's runs, newest first, with filters."""
-    status = next((known for known in STATUSES if known == chosen.get("status")), None)
-    agent = chosen.get("agent")
-    found = await service.store.page(
-        caller.user_id, agent=agent, status=status, limit=limit, cursor=chosen.get("cursor")
-    )
+    """The caller's runs, newest first."""
+    view = await _runs(service, caller.user_id, agent, status, cursor)
+    if wants_json(request):
+        return json_response(view)
     return page(
         request,
         "runs.html",
-        {"items": [run_body(run) for run in found.items], "next": found.next},
-        agents=[spec.name for spec in service.agents()],
-        statuses=STATUSES,
-        chosen={"agent": agent or "", "status": status or ""},
+        runs=[shown_run(run) for run in view["items"]],
+        next=view["next"],
+        agents=registry.names(),
+        statuses=get_args(RunStatus),
+        agent=agent,
+        status=status,
+        cursor=cursor,
+        unfinished=any(run["status"] not in TERMINAL for run in view["items"]),
     )
 
 
-@router.get("/runs/{run_id}")
-async def run(run_id: str, request: Request, service: TheService, caller: Reader) -> Response:
-    """One run: what was asked, what came out, and its log, live while it goes on."""
-    record = await service.get(run_id, owner=caller.user_id)
-    events = await service.store.events(run_id, limit=SHOWN_EVENTS)
+@router.get("/ui/runs/{run_id}")
+async def run_page(run_id: RunId, request: Request, service: TheService, caller: Reader) -> Response:
+    """One run and its log, which goes on while somebody looks."""
+    view = await _run(service, run_id, caller.user_id)
+    if wants_json(request):
+        return json_response(view)
+    run, events = view["run"], view["events"]
     return page(
         request,
         "run.html",
-        {"run": run_body(record), "events": [event.wire() for event in events]},
-        live=record.status not in TERMINAL or len(events) == SHOWN_EVENTS,
-        last=events[-1].seq if events else 0,
+        run=shown_run(run),
+        rows=grouped(events),
+        last=events[-1]["seq"] if events else 0,
+        more=view["next"] is not None,
+        live=run["status"] not in TERMINAL or view["next"] is not None,
+        may_cancel=run["status"] not in TERMINAL,
+        may_resume=run["status"] in RESUMABLE,
     )
+
+
+@router.get("/ui/runs/{run_id}/rows")
+async def live_rows(
+    run_id: RunId,
+    request: Request,
+    service: TheService,
+    caller: Reader,
+    after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+) -> Response:
+    """The log behind `after` as rows of the page, then live ones, until the run has ended."""
+    await service.get(run_id, owner=caller.user_id)
+    start = last_event_id(request, after)
+
+    async def frames() -> AsyncIterator[bytes]:
+        async for event in service.follow(run_id, after=start):
+            wire = event.wire()
+            yield live_frame(wire, fragment("row.html", row=grouped([wire])[0]))
+
+    return event_stream(keep_alive(frames()))
+
+
+@router.get("/docs")
+async def api_reference(request: Request) -> Response:
+    """The HTTP API, from its own description."""
+    return page(request, "reference.html", groups=reference.groups(request.app.openapi()))
+
+
+@router.get("/ui/{rest:path}")
+async def nowhere(rest: str, caller: Reader) -> Response:
+    """Anything else under /ui."""
+    raise UnknownName(f"there is no page /ui/{rest}; /ui/runs lists the runs")
+
+
+async def _runs(service: Service, owner: str, agent: str, status: str, cursor: str | None) -> dict[str, Any]:
+    known: tuple[RunStatus, ...] = get_args(RunStatus)
+    wanted = next((one for one in known if one == status), None)
+    if status and wanted is None:
+        raise InvalidInput(f"status {status!r}: expected one of {', '.join(known)}", param="status")
+    found = await service.store.page(owner, agent=agent or None, status=wanted, limit=PAGE, cursor=cursor)
+    return {"items": [run_body(run) for run in found.items], "next": found.next}
+
+
+async def _run(service: Service, run_id: str, owner: str) -> dict[str, Any]:
+    run = await service.get(run_id, owner=owner)
+    events = await service.store.events(run_id, limit=FIRST_EVENTS + 1)
+    shown = [event.wire() for event in events[:FIRST_EVENTS]]
+    return {
+        "run": run_body(run),
+        "events": shown,
+        "next": shown[-1]["seq"] if len(events) > FIRST_EVENTS else None,
+    }

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
+from api.cli import main
 from api.cli.run import parse_config
 from runtime.errors import InvalidInput
 from runtime.llm.scripted_process import ScriptedProcess, scripted_process
@@ -59,7 +60,34 @@ def env(tmp_path: Path, model: ScriptedProcess) -> dict[str, str]:
 
 
 @pytest.fixture
-def mneme(env: dict[str, str], tmp_path: Path) -> Mneme:
+def mneme(
+    env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Mneme:
+    """Commands that only look or write a row, called in this process: starting Python costs a second each time."""
+    for name in set(os.environ) - set(env):
+        monkeypatch.delenv(name)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str, **more: str) -> Result:
+        for name, value in more.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["mneme", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        code = end.value.code
+        return Result(code if isinstance(code, int) else int(code is not None), printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture
+def mneme_process(env: dict[str, str], tmp_path: Path) -> Mneme:
+    """Commands that execute runs or serve, in a process of their own."""
+
     def call(*arguments: str, stdin: str = "", **more: str) -> Result:
         done = subprocess.run(
             [sys.executable, "-m", "api.cli", *arguments],
@@ -145,7 +173,7 @@ def test_version_is_printed_plain_and_as_json(mneme: Mneme) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["serve", "--port", "many"], ["run"], ["run", "direct"], ["agents", "show"], ["keys", "create"]],
+    [["nonsense"], ["serve", "--port", "many"], ["run"], ["agents", "show"], ["keys", "create"]],
 )
 def test_wrong_usage_exits_2(mneme: Mneme, arguments: Sequence[str]) -> None:
     done = mneme(*arguments)
@@ -249,26 +277,26 @@ def test_doctor_names_what_is_wrong_and_the_fix_and_masks_secrets(mneme: Mneme) 
     assert "fix:" in done.out
 
 
-def test_a_run_prints_the_answer_on_stdout_and_the_account_on_stderr(mneme: Mneme) -> None:
-    done = mneme("run", "direct", "Name a prime number.")
+def test_a_run_prints_the_answer_on_stdout_and_the_account_on_stderr(mneme_process: Mneme) -> None:
+    done = mneme_process("run", "direct", "Name a prime number.")
     assert done.code == 0, done.err
     assert done.out.strip()
     assert "tokens" in done.err
 
 
-def test_a_run_as_json_is_what_the_api_shows(mneme: Mneme) -> None:
-    done = mneme("run", "self-consistency", "-", "-C", "n=2", "--seed", "7", "--json", stdin="What is 2 + 2?")
+def test_a_run_as_json_is_what_the_api_shows(mneme_process: Mneme) -> None:
+    done = mneme_process("run", "self-consistency", "-", "-C", "n=2", "--seed", "7", "--json", stdin="What is 2 + 2?")
     assert done.code == 0, done.err
     assert done.json["status"] == "succeeded"
     assert done.json["agent"] == "self-consistency"
     assert done.json["output"]["text"]
-    assert "self_consistency.answer" in done.json["usage"]
+    assert "self_consistency.answer" in done.json["usage"]["by_purpose"]
 
 
-def test_a_run_takes_a_typed_task_from_a_file(mneme: Mneme, tmp_path: Path) -> None:
+def test_a_run_takes_a_typed_task_from_a_file(mneme_process: Mneme, tmp_path: Path) -> None:
     task = tmp_path / "task.json"
     task.write_text(json.dumps({"kind": "math", "problem": "x + 1 = 3", "check": {"equations": ["x+1=3"]}}))
-    done = mneme("run", "best-of-n", "--file", str(task), "-C", "n=1", "--json")
+    done = mneme_process("run", "best-of-n", "--file", str(task), "-C", "n=1", "--json")
     assert done.code == 0, done.err
 
 
@@ -277,21 +305,35 @@ def test_a_run_takes_a_typed_task_from_a_file(mneme: Mneme, tmp_path: Path) -> N
     [
         (["no-such-agent", "x"], "'no-such-agent'"),
         (["best-of-n", "x", "-C", "m=4"], "'m'"),
-        (["best-of-n", "x", "-C", "n"], "KEY=VALUE"),
         (["direct", "x", "--model", "no-such-model"], "'no-such-model'"),
         (["direct", "x", "--budget-tokens", "0"], "budget"),
-        (["direct", "--file", "absent.txt"], "absent.txt"),
-        (["direct", "x", "--file", "y"], "exactly one"),
     ],
 )
-def test_a_run_that_cannot_be_is_refused_by_name(mneme: Mneme, arguments: list[str], named: str) -> None:
-    done = mneme("run", *arguments)
+def test_a_run_that_cannot_be_is_refused_by_name(mneme_process: Mneme, arguments: list[str], named: str) -> None:
+    done = mneme_process("run", *arguments)
     assert done.code == 2, done
     assert named in done.err
 
 
-def test_a_run_that_fails_exits_1(mneme: Mneme) -> None:
-    done = mneme("run", "direct", "x", MNEME_LLM__BASE_URL="http://127.0.0.1:9/v1", MNEME_LLM__RETRIES="0")
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["x", "-C", "n"], "KEY=VALUE"),
+        (["--file", "absent.txt"], "absent.txt"),
+        (["x", "--file", "y"], "exactly one"),
+        ([], "exactly one"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_refused_before_anything_starts(
+    mneme: Mneme, arguments: list[str], named: str
+) -> None:
+    done = mneme("run", "direct", *arguments)
+    assert done.code == 2, done
+    assert named in done.err
+
+
+def test_a_run_that_fails_exits_1(mneme_process: Mneme) -> None:
+    done = mneme_process("run", "direct", "x", MNEME_LLM__BASE_URL="http://127.0.0.1:9/v1", MNEME_LLM__RETRIES="0")
     assert done.code == 1
     assert "model_unavailable" in done.err
 
@@ -307,24 +349,24 @@ def test_options_of_an_agent_are_json_where_they_can_be() -> None:
         parse_config(["=4"])
 
 
-def test_another_host_is_refused_without_a_key_and_the_fix_is_said(mneme: Mneme) -> None:
-    done = mneme("serve", "--host", "0.0.0.0", "--port", str(free_port()))
+def test_another_host_is_refused_without_a_key_and_the_fix_is_said(mneme_process: Mneme) -> None:
+    done = mneme_process("serve", "--host", "0.0.0.0", "--port", str(free_port()))
     assert done.code == 2
     assert "mneme keys create" in done.err
 
 
-def test_another_host_without_authentication_is_refused_even_with_a_key(mneme: Mneme) -> None:
-    mneme("keys", "create", "x")
-    done = mneme("serve", "--host", "0.0.0.0", "--port", str(free_port()), MNEME_AUTH__REQUIRED="false")
+def test_another_host_without_authentication_is_refused_even_with_a_key(mneme_process: Mneme) -> None:
+    mneme_process("keys", "create", "x")
+    done = mneme_process("serve", "--host", "0.0.0.0", "--port", str(free_port()), MNEME_AUTH__REQUIRED="false")
     assert done.code == 2
     assert "auth.required" in done.err
 
 
-def test_a_port_that_is_taken_is_said(mneme: Mneme) -> None:
+def test_a_port_that_is_taken_is_said(mneme_process: Mneme) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        done = mneme("serve", "--port", str(other.getsockname()[1]))
+        done = mneme_process("serve", "--port", str(other.getsockname()[1]))
     assert done.code == 1
     assert "--port" in done.err
 

@@ -61,6 +61,10 @@ def said_by(process: subprocess.Popen[str]) -> tuple[str, int]:
     return role, int(pid)
 
 
+def read(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
 def server_of(fake: Any, states: list[ServerState] | None = None, *extra: str) -> ModelServer:
     on_state = None if states is None else states.append
     return ModelServer(fake.settings, command=[*fake.command, *extra], timing=QUICK, on_state=on_state)
@@ -69,13 +73,14 @@ def server_of(fake: Any, states: list[ServerState] | None = None, *extra: str) -
 async def test_start_returns_at_once_and_the_server_becomes_ready(fake: Any) -> None:
     states: list[ServerState] = []
     server = server_of(fake, states)
-    assert server.state.phase == "stopped"
     await server.start()
-    assert server.state.phase == "starting"
+    assert [s.phase for s in states] == ["starting"]
     assert await server.wait_ready() == f"http://127.0.0.1:{fake.port}/v1"
     state = server.state
     assert (state.phase, state.owner, state.restarts) == ("ready", True, 0)
-    assert state.pid == RunFolder(fake.settings.home, fake.port).read().pid  # type: ignore[union-attr]
+    record = RunFolder(fake.settings.home, fake.port).read()
+    assert record is not None
+    assert record.pid == state.pid
     await server.stop()
     assert list(dict.fromkeys(s.phase for s in states)) == ["starting", "ready", "stopped"]
 
@@ -94,7 +99,7 @@ async def test_the_log_keeps_the_command_and_the_output_of_every_start(fake: Any
     for _ in range(2):
         async with server_of(fake) as server:
             await server.wait_ready()
-    log = Path(server.state.log).read_text(encoding="utf-8")
+    log = read(server.state.log)
     assert log.count(f"serving on {fake.port}") == 2
     assert log.count("fake_engine.py") == 2
 
@@ -170,7 +175,7 @@ async def test_a_server_that_hangs_is_restarted(fake: Any, eventually: Eventuall
 async def test_one_that_never_starts_is_tried_with_growing_pauses_and_given_up(fake: Any) -> None:
     states: list[ServerState] = []
     async with server_of(fake, states, "--fail", "ValueError: no such model") as server:
-        with pytest.raises(EngineError, match="given up after 3 failures.*status 1: ValueError: no such model"):
+        with pytest.raises(EngineError, match=r"given up after 3 failures.*status 1: ValueError: no such model"):
             await server.wait_ready()
     pauses = [s.detail.rsplit("next try in ", 1)[1] for s in states if s.phase == "restarting"]
     assert pauses == ["0.05 s", "0.1 s"]

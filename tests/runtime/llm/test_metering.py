@@ -36,9 +36,13 @@ class Desk:
     async def _emit(self, payload: AnyPayload) -> None:
         self.events.append(payload)
 
-    async def ask(self, show: Show = "none", **sampling: int) -> Reply:
+    async def ask(self, show: Show = "none", max_tokens: int | None = None) -> Reply:
         return await self._caller.ask(
-            purpose="t.answer", run_id="r", messages=[Message("user", "Hi")], sampling=Sampling(**sampling), show=show
+            purpose="t.answer",
+            run_id="r",
+            messages=[Message("user", "Hi")],
+            sampling=Sampling(max_tokens=max_tokens),
+            show=show,
         )
 
     @property

@@ -1,0 +1,100 @@
+"""Turns values into pages: the template environment, the headers every page carries, error pages.
+
+Text from tasks, tools and models is escaped by the environment, always; a page may run only scripts and styles of our own
+files (strict Content-Security-Policy), so markup that slipped through would still not run. All links are relative to
+`root`, the way from the page to the root of the application, so a sub-path behind a proxy works. Source: ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+from fastapi import Request
+from starlette.responses import HTMLResponse, Response
+
+HERE: Final = Path(__file__).parent
+STATIC: Final = HERE / "static"
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Vary": "Accept",
+}
+
+
+def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
+    """Render a template of `templates/`."""
+    text = _ENVIRONMENT.get_template(template).render(root=root_of(request), **values)
+    # Half a surrogate pair, which a model may write, is valid text here but not on the wire.
+    return HTMLResponse(text.encode("utf-8", "replace"), status, headers=dict(HEADERS))
+
+
+def fragment(template: str, **values: object) -> str:
+    """A part of a page, for the live stream."""
+    return _ENVIRONMENT.get_template(template).render(**values)
+
+
+def error_page(request: Request, status: int, title: str, detail: str) -> Response:
+    """What happened and what to do, for a person."""
+    return page(request, "error.html", status, title=title, status=status, detail=detail)
+
+
+def wants_json(request: Request) -> bool:
+    """True for a program: `?format=json`, or an `Accept` that names JSON and not HTML."""
+    asked = request.query_params.get("format")
+    if asked is not None:
+        return asked == "json"
+    accept = request.headers.get("accept", "")
+    return "application/json" in accept and "text/html" not in accept
+
+
+def root_of(request: Request) -> str:
+    """The relative way from the page to the root of the application: `.`, `..`, `../..`."""
+    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return "/".join([".."] * (path.count("/") - 1)) or "."
+
+
+def number(value: float) -> str:
+    """Digits in groups of three, with a thin space that does not break."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def seconds(value: float) -> str:
+    """A duration as a person reads it: `840 ms`, `12.4 s`, `3 min 05 s`."""
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 60:
+        return f"{value:.1f} s"
+    return f"{int(value // 60)} min {int(value % 60):02d} s"
+
+
+def moment(value: str | datetime | None) -> str:
+    """A time in UTC; the script on the page puts it into the reader's zone."""
+    if value is None:
+        return "–"
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Any] = {"number": number, "seconds": seconds, "moment": moment}
+    environment.filters.update(filters)
+    return environment
+
+
+_ENVIRONMENT: Final = _environment()

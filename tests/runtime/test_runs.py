@@ -1,0 +1,285 @@
+"""The run store on both databases: exactly once, in order, fenced, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime import textsafe
+from runtime.budget import Budget
+from runtime.db import Database
+from runtime.errors import Conflict, InvalidInput, RunCancelled, RunLost, UnknownName
+from runtime.events import (
+    Event,
+    LlmCall,
+    ReasoningDelta,
+    RunCancelledEvent,
+    RunFailed,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    TextDelta,
+    UsageData,
+)
+from runtime.ids import SYSTEM
+from runtime.runs import Claim, RunSpec, RunStore
+
+pytestmark = pytest.mark.anyio
+
+
+def started(executor: str = "exe_a") -> RunStarted:
+    return RunStarted(agent="direct", agent_version=1, model="m", executor=executor, seed=1)
+
+
+def call(purpose: str = "direct.answer", prompt: int = 3, completion: int = 2) -> LlmCall:
+    usage = UsageData(prompt_tokens=prompt, completion_tokens=completion)
+    return LlmCall(purpose=purpose, model="m", usage=usage, cached_tokens=1, ms=1000.0)
+
+
+@pytest.fixture
+def store(db: Database) -> RunStore:
+    return RunStore(db, SYSTEM)
+
+
+async def queued(store: RunStore, owner: str = "ann") -> str:
+    return (await store.create(RunSpec("direct", "hi"), owner=owner, agent_version=1, model="m")).id
+
+
+async def claim(store: RunStore, run_id: str, executor: str = "exe_a") -> Claim:
+    epoch = (await store.get(run_id, owner=None)).epoch
+    taken = await store.start(run_id, executor=executor, started=started(executor), expect_epoch=epoch)
+    assert taken is not None
+    return taken
+
+
+def types(events: Sequence[Event]) -> list[str]:
+    return [event.type for event in events]
+
+
+async def test_a_run_is_written_from_queue_to_end(store: RunStore) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+    await store.append(run_id, taken.epoch, [(TextDelta(text="he"), "answer")])
+    await store.finish_step(run_id, taken.epoch, "answer", {"text": "hello"}, [(TextDelta(text="llo"), "answer")])
+    await store.finish(run_id, taken.epoch, RunFinished(status="succeeded", output={"text": "hello"}))
+
+    events = await store.events(run_id)
+    assert types(events) == ["run.queued", "run.started", "text.delta", "text.delta", "run.finished"]
+    assert [event.seq for event in events] == [1, 2, 3, 4, 5]
+    record = await store.get(run_id, owner="ann")
+    assert (record.status, record.output, record.last_seq) == ("succeeded", {"text": "hello"}, 5)
+    assert record.finished_at is not None
+
+
+async def test_create_started_equals_create_then_start(store: RunStore) -> None:
+    spec = RunSpec("direct", "hi", budget=Budget(tokens=7), config={"n": 2}, seed=5)
+    taken = await store.create_started(
+        spec, owner="ann", agent_version=1, model="m", executor="exe_a", started=started()
+    )
+    assert types(await store.events(taken.record.id)) == ["run.queued", "run.started"]
+    record = await store.get(taken.record.id, owner="ann")
+    assert (record.status, record.epoch, record.attempt, record.last_seq) == ("running", 1, 1, 2)
+    assert record.spec == spec
+
+
+async def test_a_later_claim_voids_what_unfinished_steps_wrote_and_keeps_the_rest(store: RunStore) -> None:
+    run_id = await queued(store)
+    first = await claim(store, run_id)
+    await store.append(run_id, first.epoch, [(ReasoningDelta(text="a"), "one"), (ReasoningDelta(text="x"), "two")])
+    await store.finish_step(run_id, first.epoch, "one", "done", [(call(), "one")])
+    await store.append(run_id, first.epoch, [(ReasoningDelta(text="y"), "two"), (call(), "two")])
+
+    second = await claim(store, run_id, "exe_b")
+
+    assert second.steps == {"one": "done"}
+    assert second.spent.calls == 2, "a call that was made stays spent, also when its step is done again"
+    assert second.spent.tokens == 10
+    events = await store.events(run_id)
+    assert types(events) == ["run.queued", "run.started", "reasoning.delta", "llm.call", "run.resumed"]
+    resumed = events[-1].payload
+    assert isinstance(resumed, RunResumed)
+    assert resumed.void == [(4, 4), (6, 7)]
+    assert (resumed.attempt, resumed.reason) == (2, "recovered")
+
+
+async def test_an_older_claim_can_write_nothing(store: RunStore) -> None:
+    run_id = await queued(store)
+    old = await claim(store, run_id)
+    new = await claim(store, run_id, "exe_b")
+    before = await store.events(run_id)
+    with pytest.raises(RunLost):
+        await store.append(run_id, old.epoch, [(TextDelta(text="late"), None)])
+    with pytest.raises(RunLost):
+        await store.finish_step(run_id, old.epoch, "answer", 1, [])
+    with pytest.raises(RunLost):
+        await store.finish(run_id, old.epoch, RunFinished(status="succeeded"))
+    assert await store.events(run_id) == before
+    await store.finish(run_id, new.epoch, RunFinished(status="succeeded"))
+
+
+async def test_only_one_of_two_claims_of_the_same_epoch_wins(store: RunStore) -> None:
+    run_id = await queued(store)
+    won: list[Claim | None] = []
+
+    async def take(executor: str) -> None:
+        won.append(await store.start(run_id, executor=executor, started=started(executor), expect_epoch=0))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(8):
+            tasks.start_soon(take, f"exe_{number}")
+    assert sum(taken is not None for taken in won) == 1
+    assert types(await store.events(run_id)) == ["run.queued", "run.started"]
+
+
+async def test_a_run_ends_once(store: RunStore) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+    await store.finish(run_id, taken.epoch, RunFinished(status="succeeded", output=1))
+    with pytest.raises(RunLost):
+        await store.finish(run_id, taken.epoch, RunFailed(code="x", message="y"))
+    assert await store.start(run_id, executor="b", started=started(), expect_epoch=taken.epoch) is None
+    assert types(await store.events(run_id))[-1] == "run.finished"
+
+
+async def test_concurrent_appends_keep_the_numbers_whole(store: RunStore) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+
+    async def write(step: str) -> None:
+        for number in range(10):
+            await store.append(run_id, taken.epoch, [(TextDelta(text=str(number)), step)] * 2)
+
+    async with anyio.create_task_group() as tasks:
+        for step in ("a", "b", "c"):
+            tasks.start_soon(write, step)
+    events = await store.events(run_id)
+    assert [event.seq for event in events] == list(range(1, 63))
+    for step in ("a", "b", "c"):
+        texts = [e.payload.text for e in events if e.step == step and isinstance(e.payload, TextDelta)]
+        assert texts == [str(number) for number in range(10) for _ in range(2)]
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+async def test_a_run_that_nobody_executes_is_cancelled_at_once(store: RunStore, *, interrupted: bool) -> None:
+    run_id = await queued(store)
+    if interrupted:
+        taken = await claim(store, run_id)
+        await store.interrupt(run_id, taken.epoch)
+    record = await store.request_cancel(run_id, "enough")
+    assert record.status == "cancelled"
+    assert types(await store.events(run_id))[-1] == "run.cancelled"
+
+
+async def test_a_running_run_learns_of_its_cancel_with_the_next_write(store: RunStore) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+    assert (await store.request_cancel(run_id, "enough")).status == "running"
+    assert await store.cancel_requested([run_id, "other"]) == {run_id: "enough"}
+    with pytest.raises(RunCancelled, match="enough"):
+        await store.append(run_id, taken.epoch, [(TextDelta(text="x"), None)])
+    await store.finish(run_id, taken.epoch, RunCancelledEvent(reason="enough"))
+    assert (await store.request_cancel(run_id, "again")).status == "cancelled"
+    assert types(await store.events(run_id)).count("run.cancelled") == 1
+
+
+async def test_a_cancel_that_comes_between_two_processes_ends_the_run_at_the_next_claim(store: RunStore) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+    await store.request_cancel(run_id, "enough")
+    again = await store.start(run_id, executor="b", started=started(), expect_epoch=taken.epoch)
+    assert again is None
+    assert (await store.get(run_id, owner=None)).status == "cancelled"
+
+
+async def test_an_ended_run_can_be_queued_again_and_keeps_its_steps(store: RunStore) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+    await store.finish_step(run_id, taken.epoch, "one", 1, [(call(), "one")])
+    await store.append(run_id, taken.epoch, [(TextDelta(text="half"), "two")])
+    await store.finish(run_id, taken.epoch, RunFinished(status="budget_exhausted"))
+
+    record = await store.requeue(run_id, budget=Budget(calls=9))
+    assert (record.status, record.spec.budget, record.output) == ("queued", Budget(calls=9), None)
+    with pytest.raises(Conflict, match="queued"):
+        await store.requeue(run_id)
+    again = await claim(store, run_id)
+    assert again.steps == {"one": 1}
+    last = (await store.events(run_id))[-1].payload
+    assert isinstance(last, RunResumed)
+    assert last.reason == "requested"
+
+
+async def test_a_fork_shares_the_log_up_to_an_event_and_the_steps_done_by_then(store: RunStore) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+    await store.finish_step(run_id, taken.epoch, "one", 1, [(call(), "one")])  # event 3
+    await store.append(run_id, taken.epoch, [(TextDelta(text="half"), "two")])  # event 4
+    await store.finish_step(run_id, taken.epoch, "two", 2, [(TextDelta(text="whole"), "two")])  # event 5
+    await store.finish(run_id, taken.epoch, RunFinished(status="succeeded"))
+
+    fork = await store.fork(run_id, 4, owner="ann")
+    assert (fork.status, fork.parent_id, fork.parent_seq) == ("queued", run_id, 4)
+    again = await claim(store, fork.id)
+    assert again.steps == {"one": 1}
+    assert types(await store.events(fork.id)) == ["run.queued", "run.started", "llm.call", "run.resumed"]
+    assert len(await store.events(run_id)) == 6, "the first run stays as it was"
+    with pytest.raises(InvalidInput, match="no event 99"):
+        await store.fork(run_id, 99, owner="ann")
+
+
+async def test_runs_of_others_are_unknown(store: RunStore) -> None:
+    run_id = await queued(store, "ann")
+    await queued(store, "bob")
+    with pytest.raises(UnknownName):
+        await store.get(run_id, owner="bob")
+    with pytest.raises(UnknownName):
+        await store.get("run_none", owner="ann")
+    assert [run.id for run in (await store.page("ann")).items] == [run_id]
+
+
+async def test_pages_do_not_shift_when_runs_are_added(store: RunStore) -> None:
+    ids = [await queued(store) for _ in range(5)]
+    first = await store.page("ann", limit=2)
+    await queued(store)
+    second = await store.page("ann", limit=2, cursor=first.next)
+    third = await store.page("ann", limit=2, cursor=second.next)
+    assert [run.id for page in (first, second, third) for run in page.items] == ids[::-1]
+    assert third.next is None
+    assert (await store.page("ann", status="running")).items == []
+    assert len((await store.page("ann", agent="direct", status="queued")).items) == 6
+
+
+async def test_usage_is_summed_by_purpose_also_over_attempts(store: RunStore) -> None:
+    run_id = await queued(store)
+    first = await claim(store, run_id)
+    await store.append(run_id, first.epoch, [(call("a"), "s"), (call("b"), "s")])
+    second = await claim(store, run_id)
+    await store.finish(run_id, second.epoch, RunFinished(status="succeeded"), items=[(call("a"), "s")])
+    record = await store.get(run_id, owner=None)
+    assert record.usage["a"].calls == 2
+    assert record.usage["b"].prompt_tokens == 3
+    assert record.total_usage.total_tokens == 15
+    assert record.usage["a"].cached_tokens == 2
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "\\u0000", "ü😀\u2028", '{"$": "\0"}'])
+async def test_whatever_a_model_writes_comes_back(store: RunStore, text: str) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+    await store.finish_step(run_id, taken.epoch, "s", {"text": text}, [(TextDelta(text=text), "s")])
+    event = (await store.events(run_id))[-1].payload
+    assert isinstance(event, TextDelta)
+    assert event.text == text
+    assert (await claim(store, run_id)).steps == {"s": {"text": text}}
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), st.lists, max_leaves=5))
+async def test_json_text_holds_every_string(value: object) -> None:
+    text = textsafe.dumps(value)
+    assert textsafe.loads(text) == value
+    assert "\0" not in text
+    text.encode("utf-8")
