@@ -122,26 +122,28 @@ def _read(text: str, variable: str) -> ast.expr:
     product = re.sub(rf"(?<=[0-9)])\s*(?=[({variable}])", "*", text).replace("^", "**")
     try:
         tree = ast.parse(product, mode="eval").body
-        _admit(tree)
+        _admit(tree, variable)
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"{text!r} is not an expression") from error
     return tree
 
 
-def _admit(node: ast.expr) -> None:
+def _admit(node: ast.expr, variable: str) -> None:
     match node:
-        case ast.Constant(value=int() | float()) | ast.Name():
+        case ast.Constant(value=int() | float()):
+            return
+        case ast.Name(id=name) if name == variable:
             return
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=inner):
-            _admit(inner)
+            _admit(inner, variable)
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
-            _admit(left)
-            _admit(right)
+            _admit(left, variable)
+            _admit(right, variable)
             if any(isinstance(part, ast.Name) for part in ast.walk(right)):
                 raise ValueError("the variable cannot be a power")
         case ast.BinOp(left=left, op=op, right=right) if type(op) in BINARY:
-            _admit(left)
-            _admit(right)
+            _admit(left, variable)
+            _admit(right, variable)
         case _:
             raise ValueError(f"{ast.unparse(node)!r} is not part of the grammar")
 

@@ -6,11 +6,13 @@ behind does no harm, because finished steps return what they returned. Source: s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import anyio
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
@@ -40,14 +42,26 @@ async def run_graph(build: Build, start: dict[str, Any], work: Work, *, at_once:
     here = await graph.aget_state(config)
     if here.values and not here.next:
         return dict(here.values)
-    end: dict[str, Any] = await graph.ainvoke(None if here.values else start, config, context=work, durability="async")
-    return end
+    begin = None if here.values else start
+    return await _to_the_end(graph.ainvoke(begin, config, context=work, durability="async"))
 
 
 async def run_single(build: Build, start: dict[str, Any], work: Work) -> dict[str, Any]:
     """Run a graph of one step without checkpoints: the record of the step is all there is to keep."""
-    end: dict[str, Any] = await _compiled(build, None).ainvoke(start, context=work)
-    return end
+    return await _to_the_end(_compiled(build, None).ainvoke(start, context=work))
+
+
+async def _to_the_end(running: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    # LangGraph runs nodes as tasks and waits for them when it is cancelled. A cancel scope cancels that waiting again
+    # and again, which would leave nodes, and their model calls, behind. So the graph is a task that is cancelled once.
+    task = asyncio.ensure_future(running)
+    try:
+        return await asyncio.shield(task)
+    finally:
+        if not task.done():
+            task.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([task])
 
 
 @lru_cache(maxsize=64)

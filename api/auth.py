@@ -34,8 +34,12 @@ def service_of(request: Request) -> Service:
 async def identify(request: Request) -> Identity:
     """The caller. Raises `AuthError`, `Forbidden`."""
     service = service_of(request)
-    key = _key_of(request.headers.get("authorization", ""))
+    header = request.headers.get("authorization", "")
+    key = _key_of(header)
     if key is not None:
+        if header[:5].lower() == "basic":
+            # A browser adds it to whatever a page of another site makes it send.
+            _refuse_other_origin(request)
         return await service.keys.verify(key)
     if service.settings.auth_required:
         raise AuthError(
@@ -47,10 +51,10 @@ async def identify(request: Request) -> Identity:
 
 
 def need(scope: Scope) -> Callable[[Request], Awaitable[Identity]]:
-    """A dependency: the caller, who must have `scope`."""
+    """A dependency: the caller, whom the route has identified (api/route.py) and who must have `scope`."""
 
     async def dependency(request: Request) -> Identity:
-        identity = await identify(request)
+        identity: Identity = request.state.caller
         if not identity.may(scope):
             raise Forbidden(f"this API key lacks the scope {scope!r}; it has {sorted(identity.scopes)}")
         return identity
@@ -83,8 +87,12 @@ def _refuse_strangers(request: Request, settings: Settings) -> None:
     name = urlsplit(f"//{host}").hostname or ""
     if not (_loopback(name) or name == settings.server.host):
         raise Forbidden(f"Host {host!r} is not this machine; without an API key only loopback names are answered")
+    _refuse_other_origin(request)
+
+
+def _refuse_other_origin(request: Request) -> None:
     origin = request.headers.get("origin")
-    if origin and request.method not in SAFE and urlsplit(origin).netloc != host:
+    if origin and request.method not in SAFE and urlsplit(origin).netloc != request.headers.get("host", ""):
         raise Forbidden(f"a request from the origin {origin!r} needs an API key")
 
 

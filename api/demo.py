@@ -77,7 +77,7 @@ async def main(settings: Settings) -> int:
         ]
         passed = sum(ended)
         print(f"\n{len(ended)} runs ended; {passed} answers passed their check")
-    _print_next(f"http://127.0.0.1:{settings.server.port}")
+    print_next(f"http://127.0.0.1:{settings.server.port}")
     return 0
 
 
@@ -201,7 +201,8 @@ def _free_port() -> int:
         return port
 
 
-def _print_next(base: str) -> None:
+def print_next(base: str) -> None:
+    """The lines to go on with."""
     print(
         f"""
 To go on: start the service with `make serve`, then, for example,

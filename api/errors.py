@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.answers import json_bytes
+from api.web.render import error_page, wants_json
 from runtime.errors import InvalidInput, MnemeError, ModelOverloaded, ModelRejected
 from runtime.telemetry import get_logger
 
@@ -23,6 +24,7 @@ STATUS: Mapping[str, int] = {
     "invalid_api_key": 401,
     "forbidden": 403,
     "payload_too_large": 413,
+    "unsupported_media_type": 415,
     "idempotency_mismatch": 422,
     "model_error": 502,
     "model_unavailable": 503,
@@ -60,6 +62,12 @@ class TooLarge(InvalidInput):
     code = "payload_too_large"
 
 
+class UnsupportedMediaType(InvalidInput):
+    """The body is not announced as JSON."""
+
+    code = "unsupported_media_type"
+
+
 class IdempotencyMismatch(InvalidInput):
     """The same `Idempotency-Key` came with another request."""
 
@@ -72,7 +80,7 @@ def status_of(error: MnemeError) -> int:
         return error.status if 400 <= error.status < 500 else 400
     if isinstance(error, ModelOverloaded):
         return 429 if error.status == 429 else 503
-    if isinstance(error, InvalidInput) and error.code == "invalid_input" and (error.param or "").startswith("config"):
+    if isinstance(error, InvalidInput) and error.code == "invalid_input" and _names_option(error.param):
         return 422
     return STATUS.get(error.code, 500)
 
@@ -114,7 +122,7 @@ def error_response(
     """The response for a path: which envelope depends on where it lies."""
     if path.startswith("/v1"):
         return Response(
-            orjson.dumps(openai_body(status, message, code=code, param=param)),
+            json_bytes(openai_body(status, message, code=code, param=param)),
             status,
             dict(headers or {}),
             "application/json",
@@ -122,11 +130,30 @@ def error_response(
     if param is not None and not errors:
         errors = [{"param": param, "message": message}]
     return Response(
-        orjson.dumps(problem_body(status, message, code=code, instance=path, errors=errors)),
+        json_bytes(problem_body(status, message, code=code, instance=path, errors=errors)),
         status,
         dict(headers or {}),
         "application/problem+json",
     )
+
+
+def respond(
+    request: Request,
+    status: int,
+    message: str,
+    *,
+    code: str,
+    param: str | None = None,
+    errors: Sequence[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The response to a request; a person who asked for a page gets one."""
+    path = path_of(request)
+    if path.startswith("/ui") and not wants_json(request):
+        response = error_page(request, status, TITLES.get(status, "Error"), message)
+        response.headers.update(headers or {})
+        return response
+    return error_response(path, status, message, code=code, param=param, errors=errors, headers=headers)
 
 
 def path_of(request: Request) -> str:
@@ -146,7 +173,7 @@ async def on_error(request: Request, error: Exception) -> Response:
     headers = {"WWW-Authenticate": 'Bearer realm="mneme", Basic realm="mneme"'} if status == 401 else None
     if status >= 500:
         log.warning("request.failed", path=path, code=code, error=error.message)
-    return error_response(path, status, error.message, code=code, param=param, headers=headers)
+    return respond(request, status, error.message, code=code, param=param, headers=headers)
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
@@ -156,12 +183,14 @@ async def on_invalid(request: Request, error: Exception) -> Response:
     found = [_invalid(item) for item in error.errors()]
     text = "; ".join(f"{item['param']}: {item['message']}" for item in found[:5])
     status = 400 if path.startswith("/v1") or any(item["type"] == "json_invalid" for item in error.errors()) else 422
-    return error_response(path, status, text, code="invalid_input", param=found[0]["param"], errors=found)
+    return respond(request, status, text, code="invalid_input", param=found[0]["param"], errors=found)
 
 
 async def on_http(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: unknown routes, wrong methods, bodies that cannot be read."""
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, MnemeError):
+        return await on_error(request, error.__cause__)
     path, status = path_of(request), error.status_code
     text = str(error.detail)
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "invalid_input")
@@ -169,16 +198,14 @@ async def on_http(request: Request, error: Exception) -> Response:
         text = f"{request.method} {path}: there is no such route; /docs lists them"
     elif status == 405:
         text = f"{request.method} {path}: this route does not take {request.method}"
-    elif status == 400 and "parsing the body" in text:
-        text = "the body cannot be read: expected JSON in valid UTF-8, not nested too deeply"
-    return error_response(path, status, text, code=code, headers=error.headers)
+    return respond(request, status, text, code=code, headers=error.headers)
 
 
 async def on_crash(request: Request, error: Exception) -> Response:
     """A fault of ours: the client learns that, the log learns the rest."""
     path = path_of(request)
     log.error("request.crashed", path=path, exc_info=error)
-    return error_response(path, 500, "internal error; the log of the service says more", code="internal_error")
+    return respond(request, 500, "internal error; the log of the service says more", code="internal_error")
 
 
 def install(app: FastAPI) -> None:
@@ -187,6 +214,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(Exception, on_crash)
+
+
+def _names_option(param: str | None) -> bool:
+    # An unknown or wrong option of an agent is a 422 (contract §5).
+    return (param or "").removeprefix("mneme.").startswith("config")
 
 
 def _invalid(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from fastapi import Request
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -34,8 +33,18 @@ class IdempotencyKeys:
         self._db = db
         self._clock = clock
 
-    async def once(self, request: Request, user_id: str, work: Callable[[], Awaitable[Response]]) -> Response:
-        """Do `work`, or answer as the first time. Raises `IdempotencyMismatch`, `Conflict`, `InvalidInput`."""
+    async def once(
+        self,
+        request: Request,
+        user_id: str,
+        work: Callable[[], Awaitable[Response]],
+        *,
+        kept: Callable[[Response], Response] | None = None,
+    ) -> Response:
+        """Do `work`, or answer as the first time. Raises `IdempotencyMismatch`, `Conflict`, `InvalidInput`.
+
+        `kept` makes the answer that is stored from the one that is sent, for answers that hold a secret.
+        """
         key = request.headers.get("idempotency-key")
         if key is None:
             return await work()
@@ -55,7 +64,7 @@ class IdempotencyKeys:
         if response.status_code >= 500:
             await self._forget(user_id, key)
         else:
-            await self._keep(user_id, key, response)
+            await self._keep(user_id, key, kept(response) if kept else response)
         return response
 
     async def _take(self, user_id: str, key: str, digest: str) -> Row[Any] | None:
@@ -102,8 +111,3 @@ class IdempotencyKeys:
                 delete(Idempotency).where(Idempotency.user_id == user_id, Idempotency.key == key)
             )
         )
-
-
-def json_response(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer."""
-    return Response(orjson.dumps(value), status, headers, "application/json")

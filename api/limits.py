@@ -1,13 +1,20 @@
 """Refuses a body that is larger than the service takes, by counting what comes and not by what was announced.
 
-Source: ours.
+What is too much is still taken from the wire, up to a bound: a client that is refused while it sends would see a broken
+connection instead of the answer. Source: ours.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
+import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import TooLarge, error_response
+
+DRAINED_BYTES: Final = 64_000_000
+DRAINED_S: Final = 10.0
 
 
 class BodyLimit:
@@ -24,9 +31,9 @@ class BodyLimit:
         text = f"the body is larger than {self._max_bytes} bytes; send less, or raise MNEME_SERVER__MAX_BODY_BYTES"
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if announced.isdigit() and int(announced) > self._max_bytes:
-            headers = {"Connection": "close"}
-            response = error_response(scope["path"], 413, text, code=TooLarge.code, headers=headers)
-            await response(scope, receive, send)
+            await _drain(receive)
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            await error_response(path, 413, text, code=TooLarge.code)(scope, receive, send)
             return
         seen = 0
 
@@ -36,7 +43,19 @@ class BodyLimit:
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 if seen > self._max_bytes:
+                    if message.get("more_body"):
+                        await _drain(receive)
                     raise TooLarge(text)
             return message
 
         await self._app(scope, counted, send)
+
+
+async def _drain(receive: Receive) -> None:
+    taken = 0
+    with anyio.move_on_after(DRAINED_S):
+        while taken < DRAINED_BYTES:
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body"):
+                return

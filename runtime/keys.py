@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import anyio.to_thread
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from runtime.db import Database
@@ -186,7 +186,7 @@ class KeyStore:
         return [_key(row) for row in rows]
 
 
-def _key(row: Row[Any]) -> KeyRecord:
+def _key(row: Any) -> KeyRecord:
     return KeyRecord(
         id=row.id,
         name=row.name,

@@ -23,6 +23,7 @@ from runtime.events import (
     RunFinished,
     TextDelta,
 )
+from runtime.metrics import metrics
 from runtime.runs import Claim, RunStore
 
 Item = tuple[AnyPayload, str | None]
@@ -106,7 +107,7 @@ class Recorder:
         # The lock keeps the order of the log; the shield keeps a cancelled agent from tearing a commit.
         async with self._lock:
             items, self._buffer, self._last_of = self._buffer, [], {}
-            with anyio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True), metrics.append_seconds.time():
                 events = await commit(items)
         if events:
             self._on_commit(events)

@@ -147,13 +147,14 @@ async def open_trial(home: Path, *rules: Rule) -> AsyncIterator[Trial]:
         await executors.register()
         llm = Watched(Scripted("watched", Script(rules)))
         parts = Parts(
-            settings.settings,
-            RunStore(db, SYSTEM),
-            executors,
-            EventHub(),
-            cast(LLMs, OneModel(llm)),
-            await stack.enter_async_context(open_saver(settings.settings)),
-            await stack.enter_async_context(open_verifiers()),
+            settings=settings.settings,
+            db=db,
+            store=RunStore(db, SYSTEM),
+            executors=executors,
+            hub=EventHub(),
+            llms=cast(LLMs, OneModel(llm)),
+            saver=await stack.enter_async_context(open_saver(settings.settings)),
+            verifiers=await stack.enter_async_context(open_verifiers()),
         )
         yield Trial(parts, llm, Runner(parts))
 

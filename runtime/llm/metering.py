@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Literal
 
@@ -19,6 +20,7 @@ from runtime.events import AnyPayload, BudgetWarning, LlmCall, ReasoningDelta, T
 from runtime.llm.base import LLM, CallInfo, Chunk, Reply
 from runtime.llm.fold import Fold, closing
 from runtime.retry import RetryPolicy
+from runtime.telemetry import LlmCallSpan, span_llm_call
 from runtime.types import JsonSchema, Message, Sampling, ToolSpec, Usage
 
 Show = Literal["text", "reasoning", "none"]
@@ -34,6 +36,7 @@ class Meter:
         self._spent = spent
         self._begin = time.monotonic()
         self._warned: set[str] = set()
+        self._one_at_a_time = anyio.Lock()
 
     @property
     def spent(self) -> Spent:
@@ -47,6 +50,16 @@ class Meter:
             if used >= limit:
                 raise BudgetExhausted(f"budget used up: {used:g} of {limit:g} {name}", limit=name)
         self._spent = replace(self._spent, calls=self._spent.calls + 1)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Surround a call. With a token budget calls are made one after the other: only then is it known what each
+        may take, and the budget is kept to within one call."""
+        if self._budget.tokens is None:
+            yield
+            return
+        async with self._one_at_a_time:
+            yield
 
     def add(self, usage: Usage) -> None:
         """Count the tokens of a call."""
@@ -110,6 +123,22 @@ class Caller:
         An answer of which nothing was shown yet is asked for again after a failure that may pass; one that broke off
         half-shown is not, because what was shown cannot be taken back.
         """
+        async with self._meter.turn():
+            with span_llm_call(purpose, self._llm.ref, run_id) as span:
+                return await self._ask(span, purpose, run_id, messages, sampling, tools, schema, show, prompt_hash)
+
+    async def _ask(
+        self,
+        span: LlmCallSpan,
+        purpose: str,
+        run_id: str,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        tools: Sequence[ToolSpec],
+        schema: JsonSchema | None,
+        show: Show,
+        prompt_hash: str | None,
+    ) -> Reply:
         self._meter.take_call()
         begin = time.perf_counter()
         tries = 0
@@ -162,6 +191,7 @@ class Caller:
         )
         if reply is not None:
             self._meter.add(reply.usage)
+            span.finish(reply.usage, model=reply.model, finish_reason=reply.finish_reason, first_token_ms=first_ms)
         for warning in self._meter.warnings():
             await self._emit(warning)
         if failure is not None:

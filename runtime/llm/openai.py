@@ -164,6 +164,8 @@ class OpenAICompatible:
             return ModelRejected(text, status=status)
         if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
             return ModelUnavailable(f"{where}: no word from it in time ({type(error).__name__})")
+        if isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError):
+            return ModelUnavailable(f"{where}: the answer broke off before its end ({error})")
         return ModelUnavailable(f"{where}: {_words(error)}; is it running?")
 
 

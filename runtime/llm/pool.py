@@ -52,6 +52,9 @@ class LLMs:
     async def check(self, ref: str) -> None:
         """Raise `UnknownName` when the configured server can be asked and does not offer `ref`."""
         if ref.startswith("scripted/"):
+            # A script is a file of this machine; only whoever configures the service may name one.
+            if ref not in ("scripted/echo", self._settings.llm.model):
+                raise UnknownName(f"model {ref!r}: scripts are chosen by the setting 'llm.model' only", param="model")
             return
         try:
             offered: Sequence[str] = await self.models()

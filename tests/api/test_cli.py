@@ -9,11 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +20,9 @@ from api.cli import main
 from api.cli.run import parse_config
 from runtime.errors import InvalidInput
 from runtime.llm.scripted_process import ScriptedProcess, scripted_process
+from tests.serving import bare_environment, free_port, serving, until
 
-START_S = 60.0
 STOP_S = 30.0
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Result(NamedTuple):
@@ -54,9 +49,7 @@ def model() -> Iterator[ScriptedProcess]:
 @pytest.fixture
 def env(tmp_path: Path, model: ScriptedProcess) -> dict[str, str]:
     """An environment that knows a home of its own and the scripted model server, and nothing of this machine's."""
-    foreign = ("MNEME_", "OPENAI_", "DATABASE_URL", "QDRANT_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return kept | {"MNEME_HOME": str(tmp_path / "home"), "MNEME_LLM__BASE_URL": model.url}
+    return bare_environment() | {"MNEME_HOME": str(tmp_path / "home"), "MNEME_LLM__BASE_URL": model.url}
 
 
 @pytest.fixture
@@ -102,68 +95,6 @@ def mneme_process(env: dict[str, str], tmp_path: Path) -> Mneme:
         return Result(done.returncode, done.stdout, done.stderr)
 
     return call
-
-
-class Running(NamedTuple):
-    """A process that stays, and where it answers."""
-
-    process: subprocess.Popen[str]
-    url: str
-    remarks: Path
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body."""
-        try:
-            with _OPENER.open(self.url + path, timeout=10) as response:
-                return int(response.status), response.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-
-@contextmanager
-def serving(env: dict[str, str], folder: Path, *arguments: str) -> Iterator[Running]:
-    """`mneme serve` on a free port, answering; killed behind the block when it is still there."""
-    port = free_port()
-    remarks = folder / "stderr"
-    with (
-        remarks.open("w") as stderr,
-        subprocess.Popen(
-            [sys.executable, "-m", "api.cli", "serve", "--port", str(port), *arguments],
-            env=env,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            text=True,
-        ) as process,
-    ):
-        running = Running(process, f"http://127.0.0.1:{port}", remarks)
-        try:
-            until(lambda: answers(running), f"the service to answer; it said: {remarks.read_text()}")
-            yield running
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-def answers(running: Running) -> bool:
-    assert running.process.poll() is None, running.remarks.read_text()
-    try:
-        return running.get("/health")[0] == 200
-    except OSError:
-        return False
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + START_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {START_S} s for {what}"
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_version_is_printed_plain_and_as_json(mneme: Mneme) -> None:
@@ -393,7 +324,9 @@ def test_several_workers_share_the_port_and_one_that_is_killed_comes_back(env: d
         before[0].kill()
         until(lambda: len({p.pid for p in workers_of(parent)} - {p.pid for p in before}) == 1, "another worker")
         assert running.get("/health")[0] == 200
-        assert "mneme_runs" in running.get("/metrics")[1]
+        for _ in range(4):
+            running.ask("direct")
+        assert 'mneme_runs_total{agent="direct",status="succeeded"} 4.0' in running.get("/metrics")[1]
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(STOP_S) == 0
         assert not [p for p in before if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]

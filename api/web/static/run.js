@@ -1,90 +1,121 @@
-// The live part of a run's page: reads the event stream, adds rows, and drops rows that a restart made void.
+// The live part of a run's page: rows come rendered and escaped from the server; rows that a restart made void go.
+import { localise, refresh, say } from "./page.js";
+
 const log = document.getElementById("log");
-const badge = document.getElementById("live");
-const status = document.getElementById("status");
-const answer = document.getElementById("answer");
-const tokens = document.getElementById("tokens");
-const ENDS = { "run.finished": null, "run.failed": "failed", "run.cancelled": "cancelled" };
-let texts = new Map();
-let spent = Number(tokens.textContent.replaceAll(",", ""));
+const PARTS = ["head", "facts", "result", "usage"];
+const answered = new Map();
+let planned = 0;
 
-function cell(name, className, text) {
-  const element = document.createElement(name);
-  element.className = className;
-  element.textContent = text;
-  return element;
+function show() {
+  const answer = document.getElementById("answer");
+  if (answered.size > 0) answer.textContent = [...answered.values()].join("");
 }
 
-function row(event) {
-  const line = document.createElement("li");
-  line.dataset.seq = event.seq;
-  line.className = event.type.replace(".", "-");
-  const time = cell("time", "", event.at.slice(11, 19));
-  time.dateTime = event.at;
-  const isText = event.type === "text.delta" || event.type === "reasoning.delta";
-  line.append(
-    cell("span", "seq", event.seq), time, cell("span", "type", event.type), cell("span", "step", event.step ?? ""),
-    cell("pre", "", isText ? event.data.text : JSON.stringify(event.data)),
-  );
-  return line;
-}
-
-function setStatus(value) {
-  status.className = `status ${value}`;
-  status.textContent = value.replaceAll("_", " ");
+function keep(row) {
+  if (!row.dataset.key.startsWith("text.delta")) return;
+  for (const piece of row.querySelectorAll("[data-seq]")) answered.set(Number(piece.dataset.seq), piece.textContent);
 }
 
 function drop(ranges) {
-  for (const line of [...log.children]) {
-    const seq = Number(line.dataset.seq);
-    if (ranges.some(([first, last]) => seq >= first && seq <= last)) {
-      texts.delete(seq);
-      line.remove();
+  const gone = (element) => ranges.some(([first, last]) => {
+    const seq = Number(element.dataset.seq);
+    return seq >= first && seq <= last;
+  });
+  for (const piece of log.querySelectorAll(".words > [data-seq]")) {
+    if (!gone(piece)) continue;
+    answered.delete(Number(piece.dataset.seq));
+    const row = piece.closest("li");
+    piece.remove();
+    if (!row.querySelector(".words > [data-seq]")) row.remove();
+  }
+  for (const row of log.querySelectorAll(":scope > li:not(.said)")) if (gone(row)) row.remove();
+}
+
+function add(html) {
+  const holder = document.createElement("template");
+  holder.innerHTML = html;
+  const row = holder.content.querySelector("li");
+  localise(row);
+  keep(row);
+  const last = log.lastElementChild;
+  const atEnd = window.innerHeight + window.scrollY >= document.body.scrollHeight - 80;
+  if (last && row.dataset.key && last.dataset.key === row.dataset.key) {
+    last.querySelector(".words").append(...row.querySelector(".words").childNodes);
+  } else {
+    log.append(row);
+  }
+  if (atEnd && window.scrollY > 0) window.scrollTo(0, document.body.scrollHeight);
+}
+
+// Head, facts, answer and usage are drawn by the server; they are fetched again when something changed them.
+function later(wait) {
+  if (planned) return;
+  planned = setTimeout(async () => {
+    planned = 0;
+    try {
+      await refresh(PARTS);
+      act();
+      show();
+    } catch {
+      later(2000);
     }
-  }
-}
-
-function showAnswer() {
-  answer.textContent = [...texts.values()].join("");
-}
-
-function take(event) {
-  if (log.querySelector(`li[data-seq="${event.seq}"]`)) return;
-  log.append(row(event));
-  if (event.type === "run.started" || event.type === "run.resumed") setStatus("running");
-  if (event.type === "run.resumed") { drop(event.data.void ?? []); showAnswer(); }
-  if (event.type === "text.delta") { texts.set(event.seq, event.data.text); showAnswer(); }
-  if (event.type === "llm.call") {
-    spent += event.data.usage.prompt_tokens + event.data.usage.completion_tokens;
-    tokens.textContent = spent.toLocaleString("en");
-  }
-  if (event.type in ENDS) {
-    setStatus(ENDS[event.type] ?? event.data.status);
-    if (event.type === "run.finished" && event.data.output) answer.textContent = event.data.output.text;
-    if (event.type === "run.failed") answer.textContent = event.data.message;
-    badge.hidden = true;
-  }
+  }, wait);
 }
 
 function follow() {
-  const address = `${document.body.dataset.root}/api/runs/${log.dataset.run}/stream?after=${log.dataset.last}`;
-  const source = new EventSource(address);
-  const types = ["run.queued", "run.started", "run.resumed", "run.finished", "run.failed", "run.cancelled", "llm.call",
-    "text.delta", "reasoning.delta", "memory.read", "memory.written", "node.created", "node.scored", "node.selected",
-    "node.backed_up", "task.opened", "task.closed", "span.pruned", "span.recalled", "tool.call", "tool.result",
-    "file.written", "check.failed", "step.completed", "budget.warning"];
-  for (const type of types) {
-    source.addEventListener(type, (message) => {
-      const event = JSON.parse(message.data);
-      take(event);
-      if (event.type in ENDS) source.close();
-    });
-  }
-  source.onopen = () => { badge.classList.remove("away"); badge.textContent = "live"; };
-  source.onerror = () => { badge.classList.add("away"); badge.textContent = "reconnecting"; };
+  const root = document.body.dataset.root;
+  const source = new EventSource(`${root}/ui/runs/${log.dataset.run}/rows?after=${log.dataset.last}`);
+  source.onopen = () => say("live");
+  source.onerror = () => say(source.readyState === EventSource.CLOSED ? "" : "reconnecting");
+  source.onmessage = (message) => {
+    const event = JSON.parse(message.data);
+    if (event.void.length > 0) drop(event.void);
+    add(event.html);
+    show();
+    if (event.end) {
+      source.close();
+      say("");
+      answered.clear();
+      later(0);
+    } else if (!event.type.endsWith(".delta")) {
+      later(400);
+    }
+  };
 }
 
-for (const line of log.children) {
-  if (line.classList.contains("text-delta")) texts.set(Number(line.dataset.seq), line.querySelector("pre").textContent);
+async function post(action) {
+  const notice = document.getElementById("notice");
+  const root = document.body.dataset.root;
+  const reply = await fetch(`${root}/api/runs/${log.dataset.run}/${action}`, {
+    method: "POST",
+    headers: { "Idempotency-Key": `ui-${Date.now()}-${Math.random().toString(36).slice(2)}` },
+  });
+  if (reply.ok) {
+    if (action === "resume") location.reload();
+    else later(0);
+    return;
+  }
+  const problem = await reply.json();
+  notice.textContent = problem.detail;
+  notice.hidden = false;
 }
-if (log.dataset.live === "yes") { showAnswer(); follow(); }
+
+function act() {
+  for (const button of document.querySelectorAll("[data-action]")) {
+    button.onclick = () => {
+      button.disabled = true;
+      post(button.dataset.action);
+    };
+  }
+}
+
+document.getElementById("quiet").addEventListener("change", (event) => {
+  log.classList.toggle("quiet", event.target.checked);
+});
+
+for (const row of log.children) keep(row);
+act();
+if (log.dataset.live === "yes") {
+  show();
+  follow();
+}

@@ -1,0 +1,136 @@
+"""The service on a real socket, over a scripted model server that is a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import uvicorn
+
+from api.app import create_app
+from runtime.llm.scripted_process import ScriptedProcess, scripted_process
+from runtime.migrate import upgrade
+from runtime.settings import Settings
+from tests.conftest import make_settings
+
+
+class Served:
+    """A running service, its address, and clients for it."""
+
+    def __init__(self, settings: Settings, url: str, model: ScriptedProcess | None) -> None:
+        self.settings = settings
+        self.url = url
+        self.model = model
+        self._clients: list[openai.OpenAI] = []
+        self.http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+
+    def openai(self, key: str = "none", **options: Any) -> openai.OpenAI:
+        """The unmodified client."""
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60, **options)
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        """Close every client that was given out."""
+        self.http.close()
+        for client in self._clients:
+            client.close()
+
+    def ended(self, run_id: str) -> dict[str, Any]:
+        """The run, once it has ended."""
+        run: dict[str, Any] = self.http.post(f"/api/runs/{run_id}/wait", json={"timeout_s": 30}).json()
+        return run
+
+    def events(self, run_id: str) -> list[dict[str, Any]]:
+        """Its log."""
+        return list(self.http.get(f"/api/runs/{run_id}/events").json()["items"])
+
+
+Serve = Callable[..., AbstractContextManager[Served]]
+
+
+@contextmanager
+def serving(home: Path, script: str | None = "", **flags: Any) -> Iterator[Served]:
+    """Serve until the block ends; without a script the model is the scripted one in process."""
+    if script is None:
+        with _service(make_settings(home, **flags), None) as served:
+            yield served
+        return
+    with scripted_process(script) as model:
+        settings = make_settings(home, llm__model="scripted", llm__base_url=model.url, llm__retry_base_s=0.01, **flags)
+        with _service(settings, model) as served:
+            yield served
+
+
+@contextmanager
+def _service(settings: Settings, model: ScriptedProcess | None) -> Iterator[Served]:
+    upgrade(settings)
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=3)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), daemon=True)
+    thread.start()
+    served = Served(settings, f"http://127.0.0.1:{sock.getsockname()[1]}", model)
+    try:
+        for _ in range(600):
+            if server.started or not thread.is_alive():
+                break
+            thread.join(0.05)
+        assert server.started, "the service did not start"
+        yield served
+    finally:
+        served.close()
+        server.should_exit = True
+        thread.join(30)
+        sock.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """Serve with a script of one's own: `with serve('[[rule]] …') as served`."""
+
+    def start(script: str | None = "", **flags: Any) -> AbstractContextManager[Served]:
+        return serving(tmp_path, script, **flags)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One service for the tests of a module that need nothing special."""
+    with serving(tmp_path_factory.mktemp("served"), SCRIPT) as running:
+        yield running
+
+
+SCRIPT = """
+[[rule]]
+contains = "weather"
+tool_calls = [{ name = "get_weather", arguments = { city = "Oslo" } }]
+[[rule]]
+contains = "think"
+reasoning = "Let me see. It is four."
+reply = "Four."
+[[rule]]
+contains = "slowly"
+reply = "one two three four five six seven eight nine ten eleven twelve"
+delay_ms = 100
+[[rule]]
+contains = "broken"
+fault = "500"
+[[rule]]
+contains = "refused"
+fault = "400"
+[[rule]]
+contains = "dies"
+reply = "half of a sentence that never ends well"
+fault = "die"
+"""

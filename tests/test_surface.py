@@ -1,0 +1,201 @@
+"""The public surface: what other people's programs rely on. A change here is a change of the contract."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from importlib import import_module
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import typer
+from langgraph.graph import StateGraph
+
+from agents import registry
+from agents.tasks import parse_input
+from api.app import create_app
+from api.cli.app import app as cli
+from api.doctor import OURS, other_owners
+from runtime.events import AnyPayload
+from runtime.run_types import RunStatus
+from runtime.settings import FOREIGN, Settings, known_keys
+
+ROOT = Path(__file__).resolve().parent.parent
+
+COMMANDS = {
+    "serve": {"--host", "--port", "--workers"},
+    "worker": set(),
+    "run": {
+        "--file",
+        "--model",
+        "--vault",
+        "--memory",
+        "--budget-tokens",
+        "--seed",
+        "-C",
+        "--config",
+        "--json",
+    },
+    "agents list": {"--json"},
+    "agents show": {"--json"},
+    "models list": {"--json"},
+    "models pull": {"--json"},
+    "db upgrade": {"--json"},
+    "db current": {"--json"},
+    "keys create": {"--user", "--scope", "--expires", "--json"},
+    "keys list": {"--json"},
+    "keys revoke": {"--json"},
+    "doctor": {"--json"},
+    "version": {"--json"},
+}
+AGENTS = {"direct", "best-of-n", "self-consistency"}
+ROUTES = {
+    "GET /v1/models",
+    "GET /v1/models/{name}",
+    "POST /v1/chat/completions",
+    "POST /v1/responses",
+    "GET /api/agents",
+    "GET /api/agents/{name}",
+    "POST /api/runs",
+    "GET /api/runs",
+    "GET /api/runs/{run_id}",
+    "GET /api/runs/{run_id}/events",
+    "GET /api/runs/{run_id}/stream",
+    "GET /api/runs/{run_id}/tree",
+    "POST /api/runs/{run_id}/wait",
+    "POST /api/runs/{run_id}/cancel",
+    "POST /api/runs/{run_id}/resume",
+    "POST /api/runs/{run_id}/fork",
+    "GET /api/keys",
+    "POST /api/keys",
+    "DELETE /api/keys/{key_id}",
+    "GET /health",
+    "GET /ready",
+    "GET /metrics",
+}
+EVENTS = {
+    *("run.queued", "run.started", "run.finished", "run.failed", "run.cancelled", "run.resumed"),
+    *("llm.call", "text.delta", "reasoning.delta", "memory.read", "memory.written"),
+    *("node.created", "node.scored", "node.selected", "node.backed_up"),
+    *("task.opened", "task.closed", "span.pruned", "span.recalled", "tool.call", "tool.result"),
+    *("file.written", "check.failed", "step.completed", "budget.warning"),
+}
+STATUSES = {"queued", "running", "succeeded", "failed", "cancelled", "budget_exhausted", "interrupted"}
+SETTINGS_OF_THE_CONTRACT = {"llm.base_url", "llm.model", "llm.api_key", "home", "auth.required"}
+
+
+def commands(group: Any, prefix: str = "") -> dict[str, set[str]]:
+    """Every command that is not hidden, with its options."""
+    found: dict[str, set[str]] = {}
+    for name, command in group.commands.items():
+        if command.hidden:
+            continue
+        if hasattr(command, "commands"):
+            found |= commands(command, f"{prefix}{name} ")
+        else:
+            found[prefix + name] = {o for p in command.params for o in p.opts if o.startswith("-")} - {"--help"}
+    return found
+
+
+def test_the_commands_and_their_options() -> None:
+    assert commands(typer.main.get_command(cli)) == COMMANDS
+
+
+def test_every_command_explains_itself() -> None:
+    def walk(group: Any) -> None:
+        for name, command in group.commands.items():
+            assert command.help, name
+            if hasattr(command, "commands"):
+                walk(command)
+
+    walk(typer.main.get_command(cli))
+
+
+def test_the_agents() -> None:
+    assert set(registry.names()) == AGENTS
+
+
+@pytest.mark.parametrize("name", sorted(AGENTS))
+def test_an_agent_s_options_are_closed_and_documented(name: str) -> None:
+    spec = registry.get(name).spec
+    assert spec.name == name
+    assert spec.config.model_json_schema()["additionalProperties"] is False
+    page = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+    section = page.partition(f"## `{name}`")[2].partition("\n## ")[0]
+    assert section, f"docs/agents.md has no section for {name!r}"
+    for option, field in spec.config.model_fields.items():
+        assert f"| `{option}` | {field.default} |" in section, f"docs/agents.md does not say the default of {option!r}"
+    for kind in spec.kinds:
+        assert f"`{kind}`" in section or "every kind" in section
+
+
+def test_the_public_routes(tmp_path: Path) -> None:
+    schema = create_app(Settings(home=tmp_path)).openapi()
+    routes = {f"{method.upper()} {path}" for path, methods in schema["paths"].items() for method in methods}
+    public = {route for route in routes if not route.split()[1].startswith("/ui")}
+    assert public == ROUTES
+
+
+def test_the_event_vocabulary() -> None:
+    union = get_args(AnyPayload)[0]
+    types = {payload.model_fields["type"].default for payload in get_args(union)}
+    assert types == EVENTS
+
+
+def test_the_statuses_of_a_run() -> None:
+    assert set(get_args(RunStatus)) == STATUSES
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "text",
+        [{"role": "user", "content": "text"}],
+        {"kind": "arc", "train": [{"input": [[0]], "output": [[1]]}], "test": [{"input": [[0]]}]},
+        {"kind": "math", "problem": "1 + 1"},
+        {"kind": "code", "task": "sort", "requirements": ["in place"]},
+        {"kind": "qa", "question": "who?", "documents": ["a text"]},
+    ],
+)
+def test_every_form_of_input_is_read(value: Any) -> None:
+    assert parse_input(value).messages()
+
+
+def test_the_settings_that_outsiders_use() -> None:
+    assert set(known_keys()) >= SETTINGS_OF_THE_CONTRACT
+    assert set(FOREIGN) == {"DATABASE_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY"}
+
+
+def test_the_seven_names_belong_to_this_distribution_alone() -> None:
+    assert other_owners(packages_distributions()) == {}
+
+
+def test_a_second_owner_of_a_name_is_found() -> None:
+    installed = {"agents": ["openai-agents", "mneme"], "api": ["Mneme"], "yaml": ["PyYAML"]}
+    assert other_owners(installed) == {"agents": ["openai-agents"]}
+
+
+def test_the_packages_are_the_seven() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == set(OURS)
+    folders = {p.name for p in ROOT.iterdir() if (p / "py.typed").exists()}
+    assert folders == set(OURS)
+
+
+def test_the_command_is_installed() -> None:
+    (point,) = [p for p in distribution("mneme").entry_points if p.name == "mneme"]
+    assert callable(point.load())
+
+
+def test_the_graphs_for_langgraph_s_tools_are_there() -> None:
+    graphs = json.loads((ROOT / "langgraph.json").read_text(encoding="utf-8"))["graphs"]
+    assert set(graphs) == AGENTS
+    for target in graphs.values():
+        path, _, name = target.partition(":")
+        module = import_module(re.sub(r"/", ".", path.removeprefix("./").removesuffix(".py")))
+        built = getattr(module, name)()
+        assert isinstance(built, StateGraph)
+        built.compile()
