@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -85,14 +85,23 @@ class Executors:
     async def alive(self) -> frozenset[str]:
         """The ids of the processes that may still be executing."""
         oldest = self._clock.now() - self._dead_after
-        query = select(Executor.id, Executor.host, Executor.pid, Executor.heartbeat_at)
+        query = select(Executor.id, Executor.host, Executor.pid, Executor.started_at, Executor.heartbeat_at)
         rows = await self._db.read(lambda connection: connection.execute(query).all())
         return frozenset(
             row.id
             for row in rows
             if row.id == self._me.id
-            or (row.heartbeat_at >= oldest and not (row.host == self._me.host and not psutil.pid_exists(row.pid)))
+            or (row.heartbeat_at >= oldest and not (row.host == self._me.host and _gone(row.pid, row.started_at)))
         )
+
+
+def _gone(pid: int, registered_at: datetime) -> bool:
+    """True when the process of that pid has ended, also when its pid has been given to another one since."""
+    try:
+        process = psutil.Process(pid)
+        return process.status() == psutil.STATUS_ZOMBIE or process.create_time() > registered_at.timestamp() + 1.0
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _host() -> str:
