@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
+import anyio
+
 from runtime.events import (
     AnyPayload,
     LlmCall,
@@ -35,6 +37,8 @@ class LiveRun:
         self.end: End | None = None
         self.showed_text = False
         self._reasoning: list[str] = []
+        self._text: list[str] = []
+        self._told_end = False
         self._speaker: str | None = None
         self._held: dict[str, list[ReasoningDelta]] = {}
         self._finished: set[str] = set()
@@ -45,6 +49,11 @@ class LiveRun:
     def reasoning(self) -> str:
         """Everything that was said as reasoning so far."""
         return "".join(self._reasoning)
+
+    @property
+    def text(self) -> str:
+        """Everything that was said as the answer so far."""
+        return "".join(self._text)
 
     def hear(self, payload: AnyPayload, step: str | None) -> None:
         """Take a payload from the recorder."""
@@ -87,6 +96,23 @@ class LiveRun:
             self._news.clear()
             await self._news.wait()
 
+    async def news(self, timeout_s: float) -> list[AnyPayload]:
+        """Everything since the last call, at least one payload unless `timeout_s` passes before it comes.
+
+        The end is the last payload of the last list; call no more behind it. Unlike `items` this may be cancelled and
+        called again, and whoever writes it on can write many payloads at once.
+        """
+        if not self._waiting and self.end is None:
+            self._news.clear()
+            with anyio.move_on_after(timeout_s):
+                await self._news.wait()
+        news = list(self._waiting)
+        self._waiting.clear()
+        if self.end is not None and not self._told_end:
+            self._told_end = True
+            news.append(self.end)
+        return news
+
     def _pass_on(self) -> None:
         """Let the next step speak for as long as the one that spoke has finished."""
         while self._speaker in self._finished:
@@ -101,5 +127,6 @@ class LiveRun:
             self._reasoning.append(payload.text)
         elif isinstance(payload, TextDelta):
             self.showed_text = True
+            self._text.append(payload.text)
         self._waiting.append(payload)
         self._news.set()

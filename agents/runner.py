@@ -22,6 +22,8 @@ from runtime.db import Database
 from runtime.errors import (
     BudgetExhausted,
     MnemeError,
+    ModelOverloaded,
+    ModelRejected,
     RunCancelled,
     RunLost,
     StorageError,
@@ -218,7 +220,8 @@ class Runner:
         except MnemeError as error:
             level = log.warning if error.code != "internal_error" else log.error
             level("run.failed", run_id=record.id, agent=record.agent, code=error.code, exc_info=error.__cause__)
-            return RunFailed(code=error.code, message=error.message)
+            status = error.status if isinstance(error, ModelRejected | ModelOverloaded) else None
+            return RunFailed(code=error.code, message=error.message, status=status)
 
     def _agent_of(self, record: RunRecord) -> Agent:
         agent = registry.get(record.agent)

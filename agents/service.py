@@ -94,6 +94,10 @@ class Service:
         """The models of the configured server. Raises `ModelUnavailable`."""
         return await self._parts.llms.models()
 
+    async def check_offered(self, model: str) -> None:
+        """Raise `UnknownName` when the model server can be asked and does not offer `model`."""
+        await self._parts.llms.check(model)
+
     async def submit(self, spec: RunSpec, *, owner: str) -> RunRecord:
         """Accept a run: it is in the database before this returns, and is executed by whichever process takes it.
 
@@ -168,8 +172,8 @@ class Service:
                     yield event
                 if len(events) == PAGE:
                     continue
-                last_is_end = bool(events) and events[-1].type in TERMINAL_TYPES
-                if last_is_end or (not events and await self._ended(run_id)):
+                # A run that was resumed has an end in the middle of its log, so the record decides.
+                if (not events or events[-1].type in TERMINAL_TYPES) and await self._ended(run_id):
                     return
                 await _news_or_poll(news)
 
@@ -209,7 +213,7 @@ class Service:
         _check_config(agent.spec, spec)
         spec.budget.check()
         if spec.model is not None:
-            await self._parts.llms.check(spec.model)
+            await self.check_offered(spec.model)
         model = (await self._parts.llms.get(spec.model)).ref
         return (spec if spec.seed >= 0 else replace(spec, seed=secrets.randbits(31))), agent, model
 

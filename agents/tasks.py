@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -32,7 +33,15 @@ PROMPTS = {
     name: load_prompt(Path(__file__).parent / "prompts" / f"{name}.md") for name in ("math", "qa", "code", "arc")
 }
 Row = Annotated[list[Annotated[int, Field(ge=0, le=9)]], Field(min_length=1, max_length=30)]
-Grid = Annotated[list[Row], Field(min_length=1, max_length=30)]
+
+
+def _rectangular(rows: list[list[int]]) -> list[list[int]]:
+    if len({len(row) for row in rows}) != 1:
+        raise ValueError("a grid has rows of one length")
+    return rows
+
+
+Grid = Annotated[list[Row], Field(min_length=1, max_length=30), AfterValidator(_rectangular)]
 
 
 class Part(BaseModel):

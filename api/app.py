@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.responses import RedirectResponse
@@ -20,9 +21,15 @@ from api.idempotency import IdempotencyKeys
 from api.limits import BodyLimit
 from api.openai import chat, models, responses
 from api.routes import agents, health, keys, runs
+from api.routes.documented import Problem
 from api.web import pages
 from runtime.ids import SYSTEM
 from runtime.settings import Settings
+
+SECURITY: Final[dict[str, dict[str, str]]] = {
+    "key": {"type": "http", "scheme": "bearer", "description": "an API key, `mk-…`"},
+    "browser": {"type": "http", "scheme": "basic", "description": "any user name, the API key as the password"},
+}
 
 
 def create_app(settings: Settings, *, model_server: Probe | None = None) -> FastAPI:
@@ -41,17 +48,29 @@ def create_app(settings: Settings, *, model_server: Probe | None = None) -> Fast
         version=version("mneme"),
         description="A reasoning server that remembers: agents behind the OpenAI API.",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
-        responses={401: {"description": "no valid API key"}, 403: {"description": "not allowed"}},
     )
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.server.max_body_bytes)
-    for module in (models, chat, responses, runs, agents, keys, health, pages):
-        app.include_router(module.router)
+    for router in (models.router, chat.router, responses.router, runs.router, agents.router, keys.router):
+        app.include_router(router)
     app.mount("/ui/static", StaticFiles(directory=pages.STATIC), name="static")
+    for router in (health.router, pages.open_router, pages.router):
+        app.include_router(router)
 
     @app.get("/", include_in_schema=False)
     async def home() -> RedirectResponse:
         return RedirectResponse("ui/")
 
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = described()
+        schema["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        schema["components"]["securitySchemes"] = SECURITY
+        schema["security"] = [{name: []} for name in SECURITY] + [{}]
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
     return app

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any, Protocol
 
-from fastapi import Request
+from fastapi import Depends, Header, Request
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
@@ -53,9 +53,9 @@ class IdempotencyKeys:
                 f"Idempotency-Key: expected 1 to {MAX_KEY} printable characters", param="Idempotency-Key"
             )
         digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + await request.body()).hexdigest()
-        kept = await self._take(user_id, key, digest)
-        if kept is not None:
-            return Response(kept.body, kept.status, {"Idempotency-Replayed": "true"}, "application/json")
+        row = await self._take(user_id, key, digest)
+        if row is not None:
+            return Response(row.body, row.status, {"Idempotency-Replayed": "true"}, "application/json")
         try:
             response = await work()
         except MnemeError:
@@ -111,3 +111,38 @@ class IdempotencyKeys:
                 delete(Idempotency).where(Idempotency.user_id == user_id, Idempotency.key == key)
             )
         )
+
+
+class Once(Protocol):
+    """Does the work of a request once per `Idempotency-Key`; see `IdempotencyKeys.once`."""
+
+    async def __call__(
+        self,
+        user_id: str,
+        work: Callable[[], Awaitable[Response]],
+        kept: Callable[[Response], Response] | None = None,
+        /,
+    ) -> Response: ...
+
+
+def _once(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description=f"1 to {MAX_KEY} printable characters; the same key with the same request is done once",
+        ),
+    ] = None,
+) -> Once:
+    keys: IdempotencyKeys = request.app.state.idempotency
+
+    async def once(
+        user_id: str, work: Callable[[], Awaitable[Response]], kept: Callable[[Response], Response] | None = None, /
+    ) -> Response:
+        return await keys.once(request, user_id, work, kept=kept)
+
+    return once
+
+
+Idempotent = Annotated[Once, Depends(_once)]

@@ -30,7 +30,7 @@ async def open_saver(settings: Settings) -> AsyncIterator[BaseCheckpointSaver[st
     if settings.database_url.startswith("sqlite"):
         with boundary("checkpoint database", StorageError):
             connection = await aiosqlite.connect(
-                settings.home / "checkpoints.db", timeout=settings.database.busy_timeout_s
+                settings.database_folder / "checkpoints.db", timeout=settings.database.busy_timeout_s
             )
         try:
             # A checkpoint may be lost in a power cut without harm, so it need not wait for the disk.

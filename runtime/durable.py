@@ -96,15 +96,17 @@ class DurableRuns:
 def system_database_url(settings: Settings) -> str:
     """Beside our own tables: a second file of SQLite, or the schema `dbos` of the same PostgreSQL database."""
     url = settings.database_url
-    return f"sqlite:///{settings.home / 'workflows.db'}" if url.startswith("sqlite") else url
+    return f"sqlite:///{settings.database_folder / 'workflows.db'}" if url.startswith("sqlite") else url
 
 
 def _use_wal(settings: Settings) -> None:
     # DBOS opens SQLite with a rollback journal: two syncs a commit, and readers wait for writers. WAL is a property of
     # the file, so setting it once is enough.
     if settings.database_url.startswith("sqlite"):
-        settings.home.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(settings.home / "workflows.db", timeout=settings.database.busy_timeout_s)
+        settings.database_folder.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            settings.database_folder / "workflows.db", timeout=settings.database.busy_timeout_s
+        )
         try:
             connection.execute("PRAGMA journal_mode=WAL")
         finally:

@@ -69,9 +69,12 @@ class RunFinished(Payload):
 
 
 class RunFailed(Payload):
+    """`status` is what the model server answered with, where that is why the run failed."""
+
     type: Literal["run.failed"] = "run.failed"
     code: str
     message: str
+    status: int | None = None
 
 
 class RunCancelledEvent(Payload):

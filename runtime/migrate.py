@@ -16,9 +16,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
-from runtime.db import driver_errors, sqlite_engine
+from runtime.db_errors import driver_errors
 from runtime.errors import StorageError
 from runtime.settings import Settings
+from runtime.sqlite import sqlite_engine
 
 SCRIPTS = Path(__file__).with_name("migrations")
 LOCK = 7_640_901

@@ -49,8 +49,9 @@ def load_prompt(path: Path) -> PromptFile:
     with boundary(f"prompt file {str(path)!r}"):
         text = path.read_text(encoding="utf-8")
     name = f"{path.parent.parent.name}/{path.stem}"
-    stray = PLACEHOLDER.sub("", text).find("{{")
+    rest = PLACEHOLDER.sub(" ", text)
+    stray = rest.find("{{")
     if stray >= 0:
-        around = PLACEHOLDER.sub("", text)[stray : stray + 20]
+        around = rest[stray : stray + 20]
         raise MnemeError(f"prompt {name!r}: {around!r} is no placeholder; expected '{{{{name}}}}' in lower case")
     return PromptFile(name, text, hashlib.sha256(text.encode()).hexdigest())

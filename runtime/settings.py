@@ -156,6 +156,12 @@ class Settings(BaseSettings):
         return url
 
     @property
+    def database_folder(self) -> Path:
+        """Where the SQLite files lie: workflows and checkpoints stand beside the runs they belong to."""
+        path = self.database_url.partition(":///")[2].partition("?")[0]
+        return Path(path).parent if self.database_url.startswith("sqlite") and path else self.home
+
+    @property
     def llm_base_url(self) -> str:
         """The model server that is asked: the configured one, or our own process."""
         return self.llm.base_url or f"http://{self.engine.host}:{self.engine.port}/v1"

@@ -6,11 +6,14 @@ effect; anything else is refused by name. Source: OpenAI API; contract §4.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from agents import registry
+from agents.sampling import tools_of
 from agents.tasks import ChatMessage
 from runtime.budget import Budget
 from runtime.errors import InvalidInput, UnknownName
@@ -18,12 +21,13 @@ from runtime.runs import RunSpec
 from runtime.types import JsonObject
 
 MAX_TOKENS = 10_000_000
+MAX_SEED = 2**62
 
 
 class Strict(BaseModel):
-    """An unknown field is an error."""
+    """An unknown field is an error, and so is a value of another type."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
 
 class BudgetBody(Strict):
@@ -44,18 +48,20 @@ class MnemeOptions(Strict):
     memory: Literal["on", "read", "off"] = "on"
     budget: BudgetBody = Field(default_factory=BudgetBody)
     config: dict[str, JsonValue] = {}
-    seed: int | None = Field(None, ge=0, le=2**63 - 1)
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
 
 
-class StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    include_usage: bool = False
+class StreamOptions(Strict):
+    """What else a stream carries. Obfuscation is padding against a listener on the wire; there is none to hide from."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
 class Generation(Strict):
     """Fields that both surfaces share."""
 
-    model: str = Field(min_length=1, max_length=400)
+    model: str = Field(min_length=1, max_length=400, description="an agent, or agent@model")
     stream: bool | None = False
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
@@ -81,7 +87,8 @@ class ChatRequest(Generation):
     max_completion_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
     n: int | None = 1
     stop: str | list[str] | None = None
-    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
+    prediction: JsonObject | None = None
+    seed: int | None = Field(None, ge=-(2**63), le=MAX_SEED)
     tools: list[JsonObject] | None = None
     response_format: JsonObject | None = None
     presence_penalty: float | None = Field(None, ge=-2, le=2)
@@ -102,7 +109,9 @@ class ChatRequest(Generation):
         """The run that answers this request. Raises `InvalidInput` naming the field."""
         if self.n not in (None, 1):
             raise InvalidInput(
-                f"n: got {self.n}; expected 1: one run gives one answer; send the request again for another", param="n"
+                f"n: got {self.n}; expected 1, because one run gives one answer; send the request again for another, "
+                "or use the agents best-of-n and self-consistency",
+                param="n",
             )
         if self.modalities not in (None, ["text"]):
             raise InvalidInput(f"modalities: got {self.modalities!r}; expected ['text']", param="modalities")
@@ -146,8 +155,14 @@ def run_spec(
     agent, model = split_model(request.model)
     options = request.mneme
     chosen = seed if seed is not None and seed >= 0 else options.seed
+    if options.seed is not None and chosen != options.seed:
+        raise InvalidInput(
+            f"mneme.seed: got {options.seed} beside seed {seed}; expected one of the two, or the same",
+            param="mneme.seed",
+        )
     if tools and agent != "direct":
         raise InvalidInput(f"tools: the agent {agent!r} takes none; expected model='direct' for tools", param="tools")
+    tools_of(tools)
     return RunSpec(
         agent=agent,
         model=model,
@@ -173,3 +188,17 @@ def split_model(name: str) -> tuple[str, str | None]:
     if at and not model:
         raise InvalidInput(f"model {name!r}: a model name is missing behind '@'", param="model")
     return agent, model or None
+
+
+@contextmanager
+def named_as_sent(body: str) -> Iterator[None]:
+    """Around the acceptance of a run: faults name the field that was sent (`mneme.config.n`) and not the run's."""
+    try:
+        yield
+    except InvalidInput as error:
+        head, dot, rest = (error.param or "").partition(".")
+        if head in ("config", "budget", "vaults"):
+            error.param = f"mneme.{error.param}"
+        elif head == "input":
+            error.param = f"{body}{dot}{rest}"
+        raise

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
+from starlette.responses import Response
 
 from agents import registry
 from agents.base import AgentSpec
+from api.answers import json_response
 from api.auth import Reader, TheService
+from api.route import Route
+from api.routes.documented import AgentBody, AgentList, answers
 
-router = APIRouter(prefix="/api/agents", tags=["agents"])
+router = APIRouter(prefix="/api/agents", tags=["agents"], route_class=Route)
 
 
 def agent_body(spec: AgentSpec) -> dict[str, Any]:
@@ -25,13 +29,13 @@ def agent_body(spec: AgentSpec) -> dict[str, Any]:
     }
 
 
-@router.get("")
-async def list_agents(service: TheService, caller: Reader) -> dict[str, Any]:
+@router.get("", responses=answers(AgentList))
+async def list_agents(service: TheService, caller: Reader) -> Response:
     """Every agent."""
-    return {"items": [agent_body(spec) for spec in service.agents()], "next": None}
+    return json_response({"items": [agent_body(spec) for spec in service.agents()], "next": None})
 
 
-@router.get("/{name}", responses={404: {"description": "no such agent"}})
-async def get_agent(name: str, service: TheService, caller: Reader) -> dict[str, Any]:
+@router.get("/{name}", responses=answers(AgentBody, 404))
+async def get_agent(name: str, caller: Reader) -> Response:
     """One agent."""
-    return agent_body(registry.get(name).spec)
+    return json_response(agent_body(registry.get(name).spec))

@@ -2,62 +2,55 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import UTC
+from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from starlette.responses import Response
 
+from api.answers import json_response
 from api.auth import Admin, TheService
-from api.idempotency import json_response
-from api.routes.wire import KeyRequest, key_body
-from runtime.errors import InvalidInput
+from api.idempotency import Idempotent
+from api.route import Route
+from api.routes.documented import KeyBody, KeyList, KeyMade, answers
+from api.routes.wire import KeyRequest, PlainText, key_body
 
-router = APIRouter(prefix="/api/keys", tags=["keys"])
+router = APIRouter(prefix="/api/keys", tags=["keys"], route_class=Route)
 
 
-@router.get("")
-async def list_keys(service: TheService, caller: Admin) -> dict[str, Any]:
+@router.get("", responses=answers(KeyList))
+async def list_keys(service: TheService, caller: Admin) -> Response:
     """Every key, without its secret."""
-    return {"items": [key_body(key) for key in await service.keys.all()], "next": None}
+    return json_response({"items": [key_body(key) for key in await service.keys.all()], "next": None})
 
 
-@router.post("", status_code=201, responses={400: {"description": "bad request"}})
-async def create_key(body: KeyRequest, request: Request, service: TheService, caller: Admin) -> Response:
+@router.post("", status_code=201, responses=answers(KeyMade, 409, 413, 415, status=201, text="made"))
+async def create_key(body: KeyRequest, service: TheService, caller: Admin, once: Idempotent) -> Response:
     """Make a key; `key` in the answer is its text, shown this once.
 
-    The answer holds a secret, so it is not stored: an `Idempotency-Key` is refused here.
+    A repeat with the same `Idempotency-Key` makes no second key, and cannot show the text again: it is not kept.
     """
-    if "idempotency-key" in request.headers:
-        raise InvalidInput(
-            "Idempotency-Key: not taken here, because the answer holds a secret that is not stored",
-            param="Idempotency-Key",
-        )
-    record, text = await service.keys.create(
-        body.name, user=body.user, scopes=body.scopes, expires_at=_time(body.expires_at)
-    )
-    return json_response({**key_body(record), "key": text}, 201)
+    expires_at = None if body.expires_at is None else body.expires_at.astimezone(UTC)
+    made: list[object] = []
+
+    async def work() -> Response:
+        record, text = await service.keys.create(body.name, user=body.user, scopes=body.scopes, expires_at=expires_at)
+        made.append(key_body(record))
+        return json_response({**key_body(record), "key": text}, 201)
+
+    def kept(response: Response) -> Response:
+        return json_response({**made[0], "key": None}, 201)  # type: ignore[dict-item]
+
+    return await once(caller.user_id, work, kept)
 
 
-@router.delete("/{key_id}", responses={404: {"description": "no such key"}})
+@router.delete("/{key_id}", responses=answers(KeyBody, 404, 409))
 async def revoke_key(
-    key_id: Annotated[str, Path(max_length=100)], request: Request, service: TheService, caller: Admin
+    key_id: Annotated[PlainText, Path(max_length=100)], service: TheService, caller: Admin, once: Idempotent
 ) -> Response:
     """End a key at once."""
 
     async def work() -> Response:
         return json_response(key_body(await service.keys.revoke(key_id)))
 
-    return await request.app.state.idempotency.once(request, caller.user_id, work)  # type: ignore[no-any-return]
-
-
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidInput(
-            f"expires_at {text!r}: expected a time like 2027-01-31T12:00:00Z", param="expires_at"
-        ) from error
+    return await once(caller.user_id, work)

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from fastapi import Path, Query
+from pydantic import AfterValidator, AwareDatetime, Field, JsonValue
 
-from api.openai.wire import BudgetBody
+from api.openai.wire import MAX_SEED, BudgetBody, Strict
+from runtime.errors import InvalidInput, UnknownName
+from runtime.events import Event, data_of
 from runtime.keys import KeyRecord
 from runtime.runs import RunRecord, RunSpec
 from runtime.types import Usage
 
+_RUN_ID = re.compile(r"run_[0-9a-f]{32}")
 
-class Strict(BaseModel):
-    """An unknown field is an error."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+def _known_shape(run_id: str) -> str:
+    # What cannot be an id is as unknown as one that never was, and never reaches the database.
+    if not _RUN_ID.fullmatch(run_id):
+        raise UnknownName(f"run {run_id!r}: no such run", param="run_id")
+    return run_id
+
+
+def _known_cursor(cursor: str | None) -> str | None:
+    if cursor is not None and not _RUN_ID.fullmatch(cursor):
+        raise InvalidInput(f"cursor {cursor!r}: expected the `next` of the page before", param="cursor")
+    return cursor
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("expected text without control characters")
+    return text
+
+
+RunId = Annotated[str, Path(max_length=100), AfterValidator(_known_shape)]
+Cursor = Annotated[str | None, Query(max_length=100), AfterValidator(_known_cursor)]
+PlainText = Annotated[str, AfterValidator(_printable)]
 
 
 class RunRequest(Strict):
     """`POST /api/runs`."""
 
     agent: str = Field(min_length=1, max_length=100)
-    input: JsonValue
-    model: str | None = Field(None, min_length=1, max_length=300)
+    input: JsonValue = Field(description="text, a list of chat messages, or a typed task with a `kind`")
+    model: Annotated[PlainText, Field(min_length=1, max_length=300)] | None = None
     vaults: list[str] = Field([], max_length=64)
     memory: Literal["on", "read", "off"] = "on"
     budget: BudgetBody = Field(default_factory=BudgetBody)
-    config: dict[str, JsonValue] = {}
-    seed: int | None = Field(None, ge=0, le=2**63 - 1)
+    config: dict[str, JsonValue] = Field(default_factory=dict)
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
 
     def spec(self) -> RunSpec:
         return RunSpec(
@@ -65,14 +90,14 @@ class WaitRequest(Strict):
 class KeyRequest(Strict):
     """`POST /api/keys`."""
 
-    name: str = Field(min_length=1, max_length=200)
-    user: str = Field("local", min_length=1, max_length=200)
+    name: PlainText = Field(min_length=1, max_length=200)
+    user: PlainText = Field("local", min_length=1, max_length=200)
     scopes: list[Literal["read", "run", "admin"]] = Field(["read", "run"], min_length=1)
-    expires_at: str | None = None
+    expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = None
 
 
 def run_body(run: RunRecord) -> dict[str, Any]:
-    """A run on the wire."""
+    """A run on the wire; the memories it touched are in its log (`memories_of`)."""
     spec = run.spec.to_json()
     return {
         "id": run.id,
@@ -98,6 +123,14 @@ def run_body(run: RunRecord) -> dict[str, Any]:
         "started_at": None if run.started_at is None else run.started_at.isoformat(),
         "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
     }
+
+
+def memories_of(events: Iterable[Event]) -> dict[str, list[dict[str, Any]]]:
+    """The memories a run read and wrote, from its log."""
+    touched: dict[str, list[dict[str, Any]]] = {"read": [], "written": []}
+    for event in events:
+        touched[event.type.removeprefix("memory.")].append(data_of(event.payload))
+    return touched
 
 
 def usage_of(usage: Usage) -> dict[str, int]:

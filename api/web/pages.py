@@ -6,33 +6,34 @@ same whether it was there before or came while somebody watched. Source: contrac
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final, get_args
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from agents import registry
 from agents.service import Service
+from api.answers import json_response
 from api.auth import Reader, TheService
-from api.idempotency import json_response
-from api.routes.wire import run_body
-from api.sse import event_stream, keep_alive, last_event_id
+from api.route import Route
+from api.routes.wire import Cursor, PlainText, RunId, run_body
+from api.sse import EventStream, last_event_id
 from api.web import reference
 from api.web.render import STATIC, fragment, page, wants_json
 from api.web.rows import grouped, live_frame, shown_run
 from runtime.errors import InvalidInput, UnknownName
 from runtime.runs import RESUMABLE, TERMINAL, RunStatus
 
-__all__ = ["STATIC", "router"]
+__all__ = ["STATIC", "open_router", "router"]
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=Route)
+open_router = APIRouter(include_in_schema=False)
 PAGE: Final = 50
 FIRST_EVENTS: Final = 2000
-RunId = Annotated[str, Path(max_length=100)]
 
 
-@router.get("/ui")
+@open_router.get("/ui")
 async def to_ui() -> Response:
     """Links are relative, so the address ends in a slash."""
     return RedirectResponse("ui/")
@@ -49,9 +50,9 @@ async def runs_page(
     request: Request,
     service: TheService,
     caller: Reader,
-    agent: Annotated[str, Query(max_length=100)] = "",
+    agent: Annotated[PlainText, Query(max_length=100)] = "",
     status: Annotated[str, Query(max_length=30)] = "",
-    cursor: Annotated[str | None, Query(max_length=100)] = None,
+    cursor: Cursor = None,
 ) -> Response:
     """The caller's runs, newest first."""
     view = await _runs(service, caller.user_id, agent, status, cursor)
@@ -100,18 +101,20 @@ async def live_rows(
     after: Annotated[int, Query(ge=0, le=2**62)] = 0,
 ) -> Response:
     """The log behind `after` as rows of the page, then live ones, until the run has ended."""
-    await service.get(run_id, owner=caller.user_id)
+    run = await service.get(run_id, owner=caller.user_id)
     start = last_event_id(request, after)
+    if run.status in TERMINAL and start >= run.last_seq:
+        return Response(status_code=204)
 
-    async def frames() -> AsyncIterator[bytes]:
+    async def frames() -> AsyncGenerator[bytes, None]:
         async for event in service.follow(run_id, after=start):
             wire = event.wire()
             yield live_frame(wire, fragment("row.html", row=grouped([wire])[0]))
 
-    return event_stream(keep_alive(frames()))
+    return EventStream(frames())
 
 
-@router.get("/docs")
+@open_router.get("/docs")
 async def api_reference(request: Request) -> Response:
     """The HTTP API, from its own description."""
     return page(request, "reference.html", groups=reference.groups(request.app.openapi()))

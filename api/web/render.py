@@ -30,11 +30,11 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
+def page(request: Request, template: str, *, code: int = 200, **values: object) -> Response:
     """Render a template of `templates/`."""
     text = _ENVIRONMENT.get_template(template).render(root=root_of(request), **values)
     # Half a surrogate pair, which a model may write, is valid text here but not on the wire.
-    return HTMLResponse(text.encode("utf-8", "replace"), status, headers=dict(HEADERS))
+    return HTMLResponse(text.encode("utf-8", "replace"), code, headers=dict(HEADERS))
 
 
 def fragment(template: str, **values: object) -> str:
@@ -44,7 +44,7 @@ def fragment(template: str, **values: object) -> str:
 
 def error_page(request: Request, status: int, title: str, detail: str) -> Response:
     """What happened and what to do, for a person."""
-    return page(request, "error.html", status, title=title, status=status, detail=detail)
+    return page(request, "error.html", code=status, title=title, status=status, detail=detail)
 
 
 def wants_json(request: Request) -> bool:

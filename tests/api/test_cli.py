@@ -269,6 +269,26 @@ def test_a_run_that_fails_exits_1(mneme_process: Mneme) -> None:
     assert "model_unavailable" in done.err
 
 
+def test_a_run_interrupted_at_the_terminal_is_cancelled_and_exits_130(env: dict[str, str], tmp_path: Path) -> None:
+    script = tmp_path / "slow.toml"
+    script.write_text('[[rule]]\nreply = "one two three four five six"\ndelay_ms = 60000\nfirst_delay_ms = 1\n')
+    scripted = {name: value for name, value in env.items() if name != "MNEME_LLM__BASE_URL"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "api.cli", "run", "direct", "Count."],
+        env=scripted | {"MNEME_LLM__MODEL": f"scripted/{script}"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(3) == "one"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(STOP_S) == 130
+        assert "cancelled: interrupted at the terminal" in process.stderr.read()
+
+
 def test_options_of_an_agent_are_json_where_they_can_be() -> None:
     assert parse_config(["n=4", "mode=fast", "deep=true", "a=b=c"]) == {
         "n": 4,

@@ -80,4 +80,4 @@ async def test_a_configured_server_is_left_alone(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, llm=LLMSettings(base_url="http://127.0.0.1:9/v1"))
     async with with_model_server(settings) as ready:
         assert ready == settings
-    assert list(tmp_path.iterdir()) == []
+        assert seen(settings) is None

@@ -14,11 +14,6 @@ CHAT = parse_input("How many?")
 QA = QATask(question="Who?")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def test_short_answers_compare_without_articles_case_and_punctuation() -> None:
     assert squad_normal("The  Eiffel-Tower, an icon!") == "eiffeltower icon"
 

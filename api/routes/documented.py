@@ -1,0 +1,205 @@
+"""What /api answers, for `/openapi.json`; the conversions stand in wire.py and a test holds both together. Source: ours."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from runtime.keys import Scope
+from runtime.run_types import MemoryMode, RunStatus
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+class Documented(BaseModel):
+    """These fields and no others."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is stable; `errors` names the fields that are wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    errors: list[dict[str, str]] = []
+
+
+class Tokens(Documented):
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    total_tokens: int
+
+
+class PurposeTokens(Documented):
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    ms: float
+
+
+class RunUsage(Documented):
+    total: Tokens
+    by_purpose: dict[str, PurposeTokens]
+
+
+class RunMemories(Documented):
+    read: list[dict[str, JsonValue]]
+    written: list[dict[str, JsonValue]]
+
+
+class RunLimits(Documented):
+    tokens: int | None
+    calls: int | None
+    seconds: float | None
+
+
+class RunParent(Documented):
+    run: str
+    event: int
+
+
+class RunError(Documented):
+    code: str
+    message: str
+
+
+class RunBody(Documented):
+    """A run."""
+
+    id: str
+    agent: str
+    agent_version: int
+    model: str
+    status: RunStatus
+    input: JsonValue
+    vaults: list[str]
+    memory: MemoryMode
+    budget: RunLimits
+    config: dict[str, JsonValue]
+    seed: int
+    output: JsonValue
+    error: RunError | None
+    usage: RunUsage
+    memories: RunMemories
+    attempt: int
+    executor: str | None
+    last_event: int
+    parent: RunParent | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class RunList(Documented):
+    items: list[RunBody]
+    next: str | None
+
+
+class RunAccepted(Documented):
+    id: str
+    status: RunStatus
+
+
+class EventBody(Documented):
+    seq: int
+    run_id: str
+    at: datetime
+    type: str
+    step: str | None = None
+    data: dict[str, JsonValue]
+
+
+class EventList(Documented):
+    items: list[EventBody]
+    next: int | None
+
+
+class AgentBody(Documented):
+    name: str
+    version: int
+    description: str
+    kinds: list[str]
+    config: dict[str, JsonValue]
+    prompts: dict[str, str]
+
+
+class AgentList(Documented):
+    items: list[AgentBody]
+    next: None
+
+
+class KeyBody(Documented):
+    id: str
+    name: str
+    user: str
+    prefix: str
+    scopes: list[Scope]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+class KeyMade(KeyBody):
+    """`key` is the text of the key, shown this once; null when an `Idempotency-Key` replays the answer."""
+
+    key: str | None
+
+
+class KeyList(Documented):
+    items: list[KeyBody]
+    next: None
+
+
+class Health(Documented):
+    status: Literal["ok"]
+
+
+class CheckBody(Documented):
+    name: str
+    ok: bool
+    detail: str
+    fix: str
+
+
+class Ready(Documented):
+    ready: bool
+    checks: list[CheckBody]
+
+
+_TEXTS: Final = {
+    400: "something in the request is wrong; `errors` names it",
+    401: "no valid API key",
+    403: "the key may not do this, or the request came from another site",
+    404: "there is no such thing, or it is somebody else's",
+    409: "its state does not allow this",
+    413: "the body is too large",
+    415: "the body is not announced as JSON",
+    422: "a field, a parameter or an option of the agent is wrong; `errors` names it",
+    503: "the database or the model server is not available",
+}
+_ALWAYS: Final = (400, 401, 403, 422, 503)
+
+
+def answers(good: type[BaseModel] | None, *others: int, status: int = 200, text: str = "the answer") -> Responses:
+    """The responses of a route: the good one, what every route may say, and `others`."""
+    described: dict[str, Any] = {"description": text} | ({"model": good} if good is not None else {})
+    problems: Responses = {
+        code: {
+            "description": _TEXTS[code],
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for code in (*_ALWAYS, *others)
+    }
+    return {status: described, **problems}
