@@ -6,9 +6,10 @@ that says so. Source: RFC 8259; ours.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine
 from email.message import Message
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import orjson
 from fastapi import Request
@@ -48,10 +49,24 @@ def read_json(body: bytes) -> Any:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is not valid JSON in UTF-8: {error}", param="body") from error
+        if b"\\ud" not in body and b"\\uD" not in body:
+            raise InvalidInput(f"the body is not valid JSON in UTF-8: {error}", param="body") from error
+        value = _read_surrogates(body)
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(value):
         raise InvalidInput(f"the body is nested deeper than {MAX_DEPTH} levels; send a flatter one", param="body")
     return value
+
+
+def _read_surrogates(body: bytes) -> Any:
+    # Half a surrogate pair, written as an escape, is JSON, and clients do send what a model wrote.
+    try:
+        return json.loads(body.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"the body is not valid JSON in UTF-8: {error}", param="body") from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _check_type(request: Request) -> None:

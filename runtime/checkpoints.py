@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiosqlite
+import anyio
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -22,6 +23,13 @@ from psycopg_pool import AsyncConnectionPool
 from runtime.errors import StorageError, boundary
 from runtime.settings import Settings
 
+CONNECT_TIMEOUT_S = 10.0
+SETUP_TIMEOUT_S = 60.0
+SETUP_LOCK = 7_640_902
+POLL_S = 0.05
+
+Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
+
 
 @asynccontextmanager
 async def open_saver(settings: Settings) -> AsyncIterator[BaseCheckpointSaver[str]]:
@@ -29,31 +37,57 @@ async def open_saver(settings: Settings) -> AsyncIterator[BaseCheckpointSaver[st
     serde = JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
     if settings.database_url.startswith("sqlite"):
         with boundary("checkpoint database", StorageError):
+            settings.home.mkdir(parents=True, exist_ok=True)
             connection = await aiosqlite.connect(
-                settings.database_folder / "checkpoints.db", timeout=settings.database.busy_timeout_s
+                settings.home / "checkpoints.db", timeout=settings.database.busy_timeout_s
             )
         try:
-            # A checkpoint may be lost in a power cut without harm, so it need not wait for the disk.
-            await connection.execute("PRAGMA synchronous=NORMAL")
-            sqlite_saver = AsyncSqliteSaver(connection, serde=serde)
-            await sqlite_saver.setup()
+            with boundary("checkpoint database", StorageError):
+                # A checkpoint may be lost in a power cut without harm, so it need not wait for the disk.
+                await connection.execute("PRAGMA synchronous=NORMAL")
+                sqlite_saver = AsyncSqliteSaver(connection, serde=serde)
+                await sqlite_saver.setup()
             yield sqlite_saver
         finally:
             await connection.close()
         return
-    url = settings.database_url.replace("postgresql+psycopg://", "postgresql://")
-    pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
-        url,
+    pool: Pool = AsyncConnectionPool(
+        settings.database_url.replace("postgresql+psycopg://", "postgresql://"),
         min_size=1,
-        max_size=settings.database.pool_size,
+        max_size=max(2, settings.database.pool_size),  # one holds the lock while the other makes the tables
         kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
         open=False,
     )
-    with boundary("checkpoint database", StorageError):
-        await pool.open(wait=True, timeout=10.0)
     try:
-        saver = AsyncPostgresSaver(pool, serde=serde)
-        await saver.setup()
-        yield saver
+        with boundary("checkpoint database", StorageError):
+            await pool.open(wait=True, timeout=CONNECT_TIMEOUT_S)
+            postgres_saver = AsyncPostgresSaver(pool, serde=serde)
+            await _set_up(postgres_saver, pool)
+        yield postgres_saver
     finally:
         await pool.close()
+
+
+async def forget(saver: BaseCheckpointSaver[str], run_id: str) -> None:
+    """Remove the checkpoints of a run that has ended. Raises `StorageError`."""
+    with boundary(f"checkpoints of run {run_id!r}", StorageError):
+        await saver.adelete_thread(run_id)
+
+
+async def _set_up(saver: AsyncPostgresSaver, pool: Pool) -> None:
+    """Make the tables, one process at a time.
+
+    The lock is polled: a session that waits for it inside a statement would hold up `CREATE INDEX CONCURRENTLY` of the
+    one that has it, and both would wait for each other.
+    """
+    async with pool.connection() as holder:
+        with anyio.fail_after(SETUP_TIMEOUT_S):
+            while True:
+                row = await (await holder.execute("SELECT pg_try_advisory_lock(%s) AS got", (SETUP_LOCK,))).fetchone()
+                if row is not None and row["got"]:
+                    break
+                await anyio.sleep(POLL_S)
+        try:
+            await saver.setup()
+        finally:
+            await holder.execute("SELECT pg_advisory_unlock(%s)", (SETUP_LOCK,))

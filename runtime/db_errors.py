@@ -63,6 +63,6 @@ def driver_errors() -> Iterator[None]:
 
 
 def _with_remedy(text: str) -> str:
-    text = text.strip()
+    text = " ".join(text.split("\nLINE ")[0].split())  # PostgreSQL adds an excerpt of the statement
     lowered = text.lower()
     return next((f"{text}: {fix}" for words, fix in REMEDIES if any(word in lowered for word in words)), text)

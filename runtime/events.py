@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 
 class Payload(BaseModel):
-    """Base of every payload: immutable, and an unknown field is an error."""
+    """Base of every payload: immutable; an unknown field, or a number that JSON does not have, is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
 class UsageData(Payload):
@@ -176,7 +176,7 @@ class MemoryWritten(Payload):
 class NodeCreated(Payload):
     type: Literal["node.created"] = "node.created"
     id: str
-    parent: str | None
+    parent: str | None = None
     depth: int
     detail: dict[str, JsonValue] = {}
 

@@ -8,6 +8,7 @@ Source: contract §4 (auth), ours, over argon2-cffi.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,11 +25,20 @@ from runtime.db import Database
 from runtime.errors import AuthError, InvalidInput, StorageError, UnknownName
 from runtime.ids import Clock, new_id
 from runtime.tables import ApiKey, User
+from runtime.telemetry import get_logger
 
 Scope = Literal["read", "run", "admin"]
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 LOCAL_USER = "local"
 USED_EVERY = timedelta(minutes=1)
+KEY = re.compile(r"(mk-[0-9a-f]{12})-[0-9A-Za-z_-]{43}")
+MAX_NAME = 200
+# A key is 256 random bits, which nobody guesses; the hash need not make up for a weak password, so it may be cheap in
+# memory: many wrong keys at once must not push the service out of it.
+HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+HASHES_AT_ONCE = 2
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,7 @@ class KeyStore:
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
         self._clock = clock
-        self._hasher = PasswordHasher()
+        self._hashing = anyio.CapacityLimiter(HASHES_AT_ONCE)
         self._verified: dict[str, bytes] = {}
 
     async def create(
@@ -78,15 +88,20 @@ class KeyStore:
         expires_at: datetime | None = None,
     ) -> tuple[KeyRecord, str]:
         """Make a key and return it with its text, which is not kept. Raises `InvalidInput`."""
+        for param, value in (("name", name), ("user", user)):
+            if not 1 <= len(value) <= MAX_NAME or not value.isprintable():
+                raise InvalidInput(f"{param} {value!r}: expected 1 to {MAX_NAME} printable characters", param=param)
         unknown = sorted(set(scopes) - SCOPES)
         if unknown or not scopes:
             raise InvalidInput(f"scopes {list(scopes)!r}: expected some of {sorted(SCOPES)}", param="scopes")
-        if expires_at is not None and expires_at <= self._clock.now():
-            raise InvalidInput(f"expires_at {expires_at.isoformat()!r}: expected a time to come", param="expires_at")
+        if expires_at is not None and (expires_at.tzinfo is None or expires_at <= self._clock.now()):
+            raise InvalidInput(
+                f"expires_at {expires_at.isoformat()!r}: expected a time to come, with its zone", param="expires_at"
+            )
         key_id = new_id("key")
         prefix = f"mk-{secrets.token_hex(6)}"
         text = f"{prefix}-{secrets.token_urlsafe(32)}"
-        hashed = await anyio.to_thread.run_sync(self._hasher.hash, text)
+        hashed = await anyio.to_thread.run_sync(HASHER.hash, text, limiter=self._hashing)
         now = self._clock.now()
         user_id = await self.user_id(user)
         await self._db.write(
@@ -97,7 +112,7 @@ class KeyStore:
                     name=name,
                     prefix=prefix,
                     hash=hashed,
-                    scopes=sorted(scopes),
+                    scopes=sorted(set(scopes)),
                     created_at=now,
                     expires_at=expires_at,
                 )
@@ -107,7 +122,10 @@ class KeyStore:
 
     async def verify(self, text: str) -> Identity:
         """The identity behind a key. Raises `AuthError` for one that is unknown, wrong, expired or revoked."""
-        prefix = "-".join(text.split("-")[:2])
+        parts = KEY.fullmatch(text)
+        if parts is None:
+            raise AuthError("the API key is not valid: expected the text `mk-…` that `mneme keys create` has shown")
+        prefix = parts[1]
         row = await self._db.read(
             lambda connection: connection.execute(
                 select(ApiKey, User.name.label("user"), User.disabled_at).join(User).where(ApiKey.prefix == prefix)
@@ -118,20 +136,24 @@ class KeyStore:
             raise AuthError(
                 "the API key is not valid: it is unknown, revoked or expired; `mneme keys create` makes one"
             )
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        digest = hashlib.sha256(text.encode()).digest()
         if not secrets.compare_digest(self._verified.get(row.id, b""), digest):
             try:
-                await anyio.to_thread.run_sync(self._hasher.verify, row.hash, text)
+                await anyio.to_thread.run_sync(HASHER.verify, row.hash, text, limiter=self._hashing)
             except (VerificationError, InvalidHashError) as error:
                 raise AuthError("the API key is not valid: it is unknown, revoked or expired") from error
             self._verified[row.id] = digest
         if row.last_used_at is None or now - row.last_used_at > USED_EVERY:
-            await self._db.write(
-                lambda connection: connection.execute(
-                    update(ApiKey).where(ApiKey.id == row.id).values(last_used_at=now)
-                )
-            )
+            await self._note_use(row.id, now)
         return Identity(row.user_id, row.user, frozenset(row.scopes), row.id)
+
+    async def _note_use(self, key_id: str, now: datetime) -> None:
+        used = update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now)
+        try:
+            await self._db.write(lambda connection: connection.execute(used))
+        except StorageError as error:
+            # Nobody is locked out, and reads go on, because a disk is full.
+            log.warning("key.use_not_noted", key_id=key_id, error=error.message)
 
     async def all(self) -> Sequence[KeyRecord]:
         """Every key, oldest first, revoked ones too."""

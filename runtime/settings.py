@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -73,6 +74,15 @@ class DatabaseSettings(Section):
     )
     busy_timeout_s: float = Field(5.0, gt=0)
     pool_size: int = Field(10, ge=1)
+
+    @field_validator("url")
+    @classmethod
+    def _known_kind(cls, url: str | None) -> str | None:
+        file = url is not None and re.match(r"sqlite(\+aiosqlite)?:///(?!:memory:).", url)
+        server = url is not None and re.match(r"postgres(ql(\+psycopg)?)?://", url)
+        if url is not None and not file and not server:
+            raise ValueError("expected postgresql://user@host/name, or sqlite:///path/of/a/file")
+        return url
 
 
 class ServerSettings(Section):
@@ -286,7 +296,14 @@ def _explain(item: Any, origins: Mapping[str, str]) -> str:
     origin = next((origins[k] for k in origins if k == key or k.startswith(key + ".")), "default")
     if item["type"] == "extra_forbidden":
         return f"setting {key!r} ({origin}): unknown{_hint(key, set(known_keys()))}"
-    return f"setting {key!r} ({origin}): {item['msg']}, got {item['input']!r}"
+    return f"setting {key!r} ({origin}): {item['msg']}, got {_masked(key, item['input'])}"
+
+
+def _masked(key: str, value: Any) -> str:
+    """A value as an error may show it: without the credentials that belong into it."""
+    if key.endswith("api_key"):
+        return "a secret"
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", repr(value))
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:

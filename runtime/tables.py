@@ -17,7 +17,7 @@ from runtime import textsafe
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A time with the UTC zone; SQLite forgets the zone, so it is put back."""
+    """A time with the UTC zone: SQLite forgets it, so it is put back; PostgreSQL answers in the zone of the server."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -26,7 +26,9 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 class Json(TypeDecorator[Any]):
@@ -90,7 +92,7 @@ class Run(Base):
     epoch: Mapped[int] = mapped_column(Integer, default=0)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     executor: Mapped[str | None] = mapped_column(String(40))
-    cancel_reason: Mapped[str | None] = mapped_column(Text)
+    cancel_reason: Mapped[str | None] = mapped_column(Json)
     resume_requested: Mapped[bool] = mapped_column(Boolean, default=False)
     last_seq: Mapped[int] = mapped_column(BigInteger, default=0)
     parent_id: Mapped[str | None] = mapped_column(String(40))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -13,13 +14,17 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from runtime.db import Database, open_database
 from runtime.migrate import upgrade
 from runtime.settings import Settings, load
+from runtime.tables import Base
 
 ROOT = Path(__file__).parent.parent
 LOOPBACK = ("127.", "::1", "localhost")
+# Taken out of the environment, because to the service it is an unknown setting.
+DATA = Path(os.environ.pop("MNEME_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture
@@ -29,24 +34,39 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that would leave this machine fails with a clear line."""
-    connect = socket.socket.connect
+    """A test that would leave this machine, or ask a name server, fails with a clear line."""
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def check(host: object) -> None:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name not in (None, "", "0.0.0.0", "::") and not str(name).startswith(LOOPBACK):
+            raise AssertionError(f"a test tried to reach {name!r}; tests stay on this machine")
 
     def guarded(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOOPBACK):
-            raise AssertionError(f"a test tried to reach {address!r}; tests stay on this machine")
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            check(address[0])
         connect(self, address)
 
+    def guarded_ex(self: socket.socket, address: Any) -> int:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            check(address[0])
+        return connect_ex(self, address)
+
+    def resolved(host: Any, *args: Any, **kwargs: Any) -> Any:
+        check(host)
+        return getaddrinfo(host, *args, **kwargs)
+
     monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_ex)
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
 
 
 @pytest.fixture
 def shared_data() -> Path:
     """The data sets for tests and evaluations; a test that needs them fails without them."""
-    folder = Path(os.environ.get("MNEME_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.fail(f"the data sets are not at {folder}; put them there or set MNEME_TEST_DATA")
-    return folder
+    if not DATA.is_dir():
+        pytest.fail(f"the data sets are not at {DATA}; put them there or set MNEME_TEST_DATA")
+    return DATA
 
 
 @pytest.fixture(scope="session")
@@ -54,19 +74,35 @@ def postgres_server() -> Iterator[str]:
     """A PostgreSQL server of our own; gives the URL of its maintenance database."""
     binaries = _postgres_binaries()
     folder = Path(tempfile.mkdtemp(prefix="mneme-postgres-"))
-    user = "postgres" if os.geteuid() == 0 else None
-    if user is not None:
-        shutil.chown(folder, user)
+    # The server refuses to run as root.
+    user, group = _unprivileged() if os.geteuid() == 0 else (None, None)
+    if user is not None and group is not None:
+        shutil.chown(folder, user, group)
     port = free_port()
 
     def run(*command: str) -> None:
-        done = subprocess.run(command, user=user, capture_output=True, text=True, cwd=folder, check=False)
+        done = subprocess.run(command, user=user, group=group, capture_output=True, text=True, cwd=folder, check=False)
         if done.returncode != 0:
             pytest.fail(f"{command[0]} failed: {done.stderr or done.stdout}")
 
     data = folder / "data"
-    run(str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
+    run(
+        str(binaries / "initdb"),
+        "-D",
+        str(data),
+        "-A",
+        "trust",
+        "-U",
+        "postgres",
+        "--no-sync",
+        "-E",
+        "UTF8",
+        "--no-locale",
+    )
+    options = (
+        f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c max_connections=200 "
+        "-c fsync=off -c full_page_writes=off -c synchronous_commit=off"
+    )
     run(str(binaries / "pg_ctl"), "-D", str(data), "-l", str(folder / "log"), "-o", options, "-w", "start")
     try:
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
@@ -93,23 +129,44 @@ def make_settings(home: Path, **flags: Any) -> Settings:
     return load({"home": str(home), **quick, **dotted}, env={}).settings
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database to copy."""
+    made = make_settings(tmp_path_factory.mktemp("migrated"))
+    upgrade(made)
+    return made.home / "mneme.db"
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: str) -> str:
+    """A migrated PostgreSQL database, which is emptied for every test that uses it."""
+    url = postgres_server.rsplit("/", 1)[0] + "/migrated"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE migrated")
+    upgrade(load({"database.url": url}, env={}).settings)
+    return url
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, migrated_file: Path) -> Settings:
     """SQLite, the scripted model, migrated."""
     made = make_settings(tmp_path)
-    upgrade(made)
+    shutil.copy(migrated_file, made.home)
     return made
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def any_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """The same on both databases, migrated."""
-    if request.param == "postgresql":
-        made = make_settings(tmp_path, database__url=request.getfixturevalue("postgres_url"))
-    else:
-        made = make_settings(tmp_path)
-    upgrade(made)
-    return made
+    if request.param == "sqlite":
+        made: Settings = request.getfixturevalue("settings")
+        return made
+    url: str = request.getfixturevalue("migrated_postgres")
+    tables = sql.SQL(", ").join(map(sql.Identifier, Base.metadata.tables))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET lock_timeout = '5s'")
+        connection.execute(sql.SQL("TRUNCATE {}").format(tables))
+    return make_settings(tmp_path, database__url=url)
 
 
 @pytest.fixture
@@ -125,6 +182,12 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+def _unprivileged() -> tuple[int, int]:
+    names = {entry.pw_name: entry for entry in pwd.getpwall()}
+    entry = names.get("postgres") or names["nobody"]
+    return entry.pw_uid, entry.pw_gid
 
 
 def _postgres_binaries() -> Path:

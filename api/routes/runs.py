@@ -88,7 +88,7 @@ _STREAM: Responses = {
 }
 
 
-@router.get("/{run_id}/stream", response_class=EventStream, responses={**answers(None, 404), **_STREAM})
+@router.get("/{run_id}/stream", response_class=Response, responses={**answers(None, 404), **_STREAM})
 async def stream_events(
     run_id: RunId, request: Request, service: TheService, caller: Reader, after: After = 0
 ) -> Response:
@@ -156,7 +156,7 @@ async def get_tree(run_id: RunId, service: TheService, caller: Reader) -> Respon
 
 
 def _accepted(run: RunRecord) -> Response:
-    return json_response({"id": run.id, "status": run.status}, 202)
+    return json_response({"id": run.id, "status": run.status}, 202, {"Location": f"/api/runs/{run.id}"})
 
 
 async def _run(service: Service, run: RunRecord, status: int = 200) -> Response:

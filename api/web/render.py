@@ -7,6 +7,7 @@ files (strict Content-Security-Policy), so markup that slipped through would sti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import jinja2
 from fastapi import Request
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 HERE: Final = Path(__file__).parent
@@ -84,6 +86,11 @@ def moment(value: str | datetime | None) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def code(text: str) -> Markup:
+    """Text with `names` in it, as HTML with those in <code>."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -92,7 +99,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Any] = {"number": number, "seconds": seconds, "moment": moment}
+    filters: dict[str, Any] = {"number": number, "seconds": seconds, "moment": moment, "code": code}
     environment.filters.update(filters)
     return environment
 

@@ -5,7 +5,7 @@ out. Source: ours.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -21,7 +21,7 @@ Wire = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Row:
-    """One line of the log on screen: one event, or the deltas of one kind and step that came in a row."""
+    """One line of the log on screen: one event, or what a step said until it did something else."""
 
     type: str
     seq: int
@@ -34,19 +34,22 @@ class Row:
 
     @property
     def key(self) -> str:
-        """Two rows that follow each other with the same key are one; empty: never."""
+        """Two rows that follow each other in a step and have the same key are one; empty: never."""
         return f"{self.type} {self.step}" if self.type in DELTAS else ""
 
 
 def grouped(events: Iterable[Wire]) -> list[Row]:
-    """Events as rows, deltas that belong together joined."""
+    """Events as rows. What a step says in a row is one row, also when steps side by side speak in between."""
     rows: list[Row] = []
+    last_of: dict[str, Row] = {}
     for event in events:
         row = _row(event)
-        if rows and row.key and rows[-1].key == row.key:
-            rows[-1].pieces += row.pieces
-        else:
-            rows.append(row)
+        before = last_of.get(row.step)
+        if before is not None and row.key and before.key == row.key:
+            before.pieces += row.pieces
+            continue
+        rows.append(row)
+        last_of[row.step] = row
     return rows
 
 
@@ -160,8 +163,3 @@ def _took(run: Wire) -> str:
 def _excerpt(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"
-
-
-def seqs(row: Row) -> Sequence[int]:
-    """The numbers of the events in a row."""
-    return [seq for seq, _ in row.pieces] or [row.seq]

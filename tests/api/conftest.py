@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import threading
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,9 +13,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import uvicorn
 
-from api.app import create_app
+from api.workers import settings_to_line
 from runtime.llm.scripted_process import ScriptedProcess, scripted_process
 from runtime.migrate import upgrade
 from runtime.settings import Settings
@@ -72,26 +71,27 @@ def serving(home: Path, script: str | None = "", **flags: Any) -> Iterator[Serve
 
 @contextmanager
 def _service(settings: Settings, model: ScriptedProcess | None) -> Iterator[Served]:
+    # A process of its own: DBOS is one per process, and a module may have several services going.
     upgrade(settings)
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=3)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), daemon=True)
-    thread.start()
-    served = Served(settings, f"http://127.0.0.1:{sock.getsockname()[1]}", model)
-    try:
-        for _ in range(600):
-            if server.started or not thread.is_alive():
-                break
-            thread.join(0.05)
-        assert server.started, "the service did not start"
-        yield served
-    finally:
-        served.close()
-        server.should_exit = True
-        thread.join(30)
-        sock.close()
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen(128)
+        command = [sys.executable, "-m", "api.child", str(bound.fileno())]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(bound.fileno(),)) as process:
+            assert process.stdin is not None
+            process.stdin.write(settings_to_line(settings))
+            process.stdin.flush()
+            served = Served(settings, f"http://127.0.0.1:{bound.getsockname()[1]}", model)
+            try:
+                assert served.http.get("/health").status_code == 200
+                yield served
+            finally:
+                served.close()
+                process.terminate()
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
 
 @pytest.fixture

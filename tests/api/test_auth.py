@@ -108,6 +108,14 @@ def test_a_browser_signs_in_with_the_key_as_password(serve: Serve, served: Serve
     assert served.http.get("/ui/runs", auth=("anything", "mk-wrong-key")).status_code == 401
 
 
-def test_a_key_is_not_stored_with_an_idempotent_answer(served: Served) -> None:
-    response = served.http.post("/api/keys", json={"name": "x"}, headers={"Idempotency-Key": "k"})
-    assert response.status_code == 400
+def test_a_key_made_twice_is_one_key_whose_text_is_shown_once(served: Served) -> None:
+    body, headers = {"name": "only once"}, {"Idempotency-Key": "one-key"}
+    first = served.http.post("/api/keys", json=body, headers=headers)
+    again = served.http.post("/api/keys", json=body, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json()["key"].startswith("mk-")
+    assert again.json() == {**first.json(), "key": None}
+    names = [item["name"] for item in served.http.get("/api/keys").json()["items"]]
+    assert names.count("only once") == 1
+    files = served.settings.home.glob("mneme.db*")
+    assert not any(first.json()["key"].encode() in file.read_bytes() for file in files)

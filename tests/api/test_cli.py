@@ -237,7 +237,6 @@ def test_a_run_takes_a_typed_task_from_a_file(mneme_process: Mneme, tmp_path: Pa
         (["no-such-agent", "x"], "'no-such-agent'"),
         (["best-of-n", "x", "-C", "m=4"], "'m'"),
         (["direct", "x", "--model", "no-such-model"], "'no-such-model'"),
-        (["direct", "x", "--budget-tokens", "0"], "budget"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused_by_name(mneme_process: Mneme, arguments: list[str], named: str) -> None:

@@ -94,7 +94,7 @@ def test_twenty_of_gsm8k_and_three_of_aime_end_graded_and_explained(
     for number, (suite, problem, gold) in enumerate(problems):
         agent = agents[number % len(agents)]
         config = {} if agent == "direct" else {"n": 2}
-        budget = {"tokens": 900, "seconds": 200}
+        budget = {"tokens": 420, "seconds": 100}
         body = {"agent": agent, "input": {"kind": "math", "problem": problem}, "config": config, "budget": budget}
         runs.append((suite, agent, gold, installation.run(**body, seed=number)))
     right: dict[str, list[bool]] = {"gsm8k": [], "aime": []}
@@ -107,7 +107,7 @@ def test_twenty_of_gsm8k_and_three_of_aime_end_graded_and_explained(
         calls = [event for event in events if event["type"] == "llm.call"]
         assert calls, f"the log of {run['id']} ({gold}) does not say what the model was asked"
         assert sum(call["data"]["usage"]["completion_tokens"] for call in calls) > 0
-        assert run["usage"]["total"]["total_tokens"] < 900 + 2200, "the budget is kept to within one call"
+        assert run["usage"]["total"]["total_tokens"] < 420 + 2200, "the budget is kept to within one call"
     with capsys.disabled():
         took = time.monotonic() - begin
         scores = ", ".join(f"{suite} {sum(marks)}/{len(marks)}" for suite, marks in right.items())
@@ -129,27 +129,22 @@ def test_doctor_finds_everything_in_order(installation: Installation) -> None:
 
 
 def test_killed_in_the_middle_of_a_real_answer_the_run_goes_on_after_the_restart(installation: Installation) -> None:
-    prompt = "Write a long story about a lighthouse."
-    run_id = installation.run(
-        agent="self-consistency", input=prompt, config={"n": 4, "at_once": 1}, budget={"tokens": 700}
-    )
+    run_id = installation.run(agent="direct", input="Write a long story about a lighthouse.", budget={"tokens": 300})
     for _ in range(600):
-        steps = [e["data"]["name"] for e in installation.events(run_id) if e["type"] == "step.completed"]
-        if steps:
+        if any(event["type"] == "text.delta" for event in installation.events(run_id)):
             break
-        time.sleep(0.1)
-    assert steps
+        time.sleep(0.05)
+    assert installation.http.get(f"/api/runs/{run_id}").json()["status"] == "running"
     installation.stop(signal.SIGKILL)
     took = installation.start()
     print(f"\nready again after {took:.1f} s")
     run = installation.ended(run_id)
-    assert run["status"] in ("succeeded", "budget_exhausted")
-    assert run["attempt"] == 2
+    assert (run["status"], run["attempt"]) == ("succeeded", 2)
     events = installation.events(run_id)
-    names = [event["data"]["name"] for event in events if event["type"] == "step.completed"]
-    assert names[: len(steps)] == steps
-    assert len(names) == len(set(names))
-    assert [event["type"] for event in events].count("run.resumed") == 1
+    kinds = [event["type"] for event in events]
+    assert kinds.count("run.resumed") == kinds.count("llm.call") == kinds.count("run.finished") == 1
+    said = "".join(event["data"]["text"] for event in events if event["type"] == "text.delta")
+    assert said == run["output"]["text"]
 
 
 async def _graded(ended: list[tuple[str, str, dict[str, Any]]]) -> list[bool]:

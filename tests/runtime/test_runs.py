@@ -2,62 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import anyio
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from runtime import textsafe
 from runtime.budget import Budget
 from runtime.db import Database
 from runtime.errors import Conflict, InvalidInput, RunCancelled, RunLost, UnknownName
 from runtime.events import (
-    Event,
-    LlmCall,
     ReasoningDelta,
     RunCancelledEvent,
     RunFailed,
     RunFinished,
     RunResumed,
-    RunStarted,
     TextDelta,
-    UsageData,
 )
 from runtime.ids import SYSTEM
 from runtime.runs import Claim, RunSpec, RunStore
+from tests.storing import call, claim, queued, started, types
 
 pytestmark = pytest.mark.anyio
-
-
-def started(executor: str = "exe_a") -> RunStarted:
-    return RunStarted(agent="direct", agent_version=1, model="m", executor=executor, seed=1)
-
-
-def call(purpose: str = "direct.answer", prompt: int = 3, completion: int = 2) -> LlmCall:
-    usage = UsageData(prompt_tokens=prompt, completion_tokens=completion)
-    return LlmCall(purpose=purpose, model="m", usage=usage, cached_tokens=1, ms=1000.0)
 
 
 @pytest.fixture
 def store(db: Database) -> RunStore:
     return RunStore(db, SYSTEM)
-
-
-async def queued(store: RunStore, owner: str = "ann") -> str:
-    return (await store.create(RunSpec("direct", "hi"), owner=owner, agent_version=1, model="m")).id
-
-
-async def claim(store: RunStore, run_id: str, executor: str = "exe_a") -> Claim:
-    epoch = (await store.get(run_id, owner=None)).epoch
-    taken = await store.start(run_id, executor=executor, started=started(executor), expect_epoch=epoch)
-    assert taken is not None
-    return taken
-
-
-def types(events: Sequence[Event]) -> list[str]:
-    return [event.type for event in events]
 
 
 async def test_a_run_is_written_from_queue_to_end(store: RunStore) -> None:
@@ -275,11 +243,3 @@ async def test_whatever_a_model_writes_comes_back(store: RunStore, text: str) ->
     assert isinstance(event, TextDelta)
     assert event.text == text
     assert (await claim(store, run_id)).steps == {"s": {"text": text}}
-
-
-@given(st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), st.lists, max_leaves=5))
-async def test_json_text_holds_every_string(value: object) -> None:
-    text = textsafe.dumps(value)
-    assert textsafe.loads(text) == value
-    assert "\0" not in text
-    text.encode("utf-8")

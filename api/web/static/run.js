@@ -37,10 +37,10 @@ function add(html) {
   const row = holder.content.querySelector("li");
   localise(row);
   keep(row);
-  const last = log.lastElementChild;
+  const ofStep = [...log.children].findLast((other) => other.dataset.step === row.dataset.step);
   const atEnd = window.innerHeight + window.scrollY >= document.body.scrollHeight - 80;
-  if (last && row.dataset.key && last.dataset.key === row.dataset.key) {
-    last.querySelector(".words").append(...row.querySelector(".words").childNodes);
+  if (row.dataset.key && ofStep?.dataset.key === row.dataset.key) {
+    ofStep.querySelector(".words").append(...row.querySelector(".words").childNodes);
   } else {
     log.append(row);
   }
