@@ -2,6 +2,8 @@
 
 The serializer is strict: only plain values and LangGraph's own types are read back, never pickle. What a finished step
 returned stands in `steps`; a checkpoint that is behind, or gone, costs nothing but passing through finished steps again.
+What a model wrote does not belong into a graph's state: the savers do not hold every string (half of a surrogate pair
+becomes `?`), our own tables do.
 Source: ours, over LangGraph 1.2.
 """
 

@@ -102,8 +102,8 @@ class SQLite:
                     begun = True
                     results = [job.work(connection) for job in jobs]
         except BaseException as error:  # noqa: BLE001 - it is raised where the transaction was asked for
-            if not isinstance(error, Exception) or isinstance(error, StorageError):
-                self._disconnect()
+            # A commit that was refused may leave the transaction open; the pool ends it before anybody gets it again.
+            self._disconnect()
             if begun and len(jobs) > 1:
                 return False
             for job in jobs:

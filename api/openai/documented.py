@@ -93,7 +93,7 @@ ERRORS: Final[Responses] = {
         503: "the model server or the database is not available",
     }.items()
 }
-_STREAM: Final = {"text/event-stream": {"schema": {"type": "string"}}}
+_STREAM: Final[dict[str, dict[str, str]]] = {"text/event-stream": {}}
 _RUN_ID: Final = {"X-Run-Id": {"description": "the run that answers", "schema": {"type": "string"}}}
 _BODY: Final = frozenset({400, 413, 415, 422, 429, 499, 502})
 

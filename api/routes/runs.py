@@ -83,7 +83,7 @@ async def get_events(
 
 
 _STREAM: Responses = {
-    200: {"description": "events as they come", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {"description": "events as they come", "content": {"text/event-stream": {}}},
     204: {"description": "the run has ended and there is nothing behind `after`; do not ask again"},
 }
 

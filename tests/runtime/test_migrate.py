@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import PIPE
 
@@ -53,6 +53,7 @@ async def test_the_migrations_make_the_tables_that_the_code_declares(any_setting
 
 UPGRADE = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import PIPE
 from runtime.migrate import upgrade
@@ -64,15 +65,15 @@ print(upgrade(settings))
 """
 
 
-async def test_processes_that_upgrade_at_once_all_find_it_done(empty: Settings, request: pytest.FixtureRequest) -> None:
+def test_processes_that_upgrade_at_once_all_find_it_done(empty: Settings, request: pytest.FixtureRequest) -> None:
     command = [sys.executable, "-c", UPGRADE, str(empty.home), empty.database.url or ""]
     started = [
         subprocess.Popen(command, cwd=request.config.rootpath, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
         for _ in range(3)
     ]
-    outcomes = await asyncio.gather(*(asyncio.to_thread(process.communicate, "go\n") for process in started))
-    for output, errors in outcomes:
-        assert output.strip() == head(), errors
+    with ThreadPoolExecutor(len(started)) as threads:
+        for output, errors in threads.map(lambda process: process.communicate("go\n"), started):
+            assert output.strip() == head(), errors
     assert current(empty) == head()
 
 
