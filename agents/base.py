@@ -150,7 +150,7 @@ class Step:
         self._run_id = run_id
         self._llm = llm
         self._recorder = recorder
-        self._caller = Caller(llm, meter, retry, self.emit)
+        self._caller = Caller(llm, meter, retry, self.emit, lambda chunk: recorder.tell(chunk, key))
 
     async def emit(self, payload: AnyPayload) -> None:
         """Append an event of this step to the run's log."""

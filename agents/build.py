@@ -28,12 +28,13 @@ SHUTDOWN_S = 10.0
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, *, clock: Clock = SYSTEM, model_server: Probe | None = None
+    settings: Settings, *, clock: Clock = SYSTEM, model_server: Probe | None = None, take_queued: bool = True
 ) -> AsyncIterator[Service]:
     """Open the database, take part in executing queued runs, and give out the service; closes all of it behind.
 
-    The database must be migrated (`mneme db upgrade`). Runs that are going when it closes are marked as interrupted
-    and picked up by the next process. Raises `StorageError`.
+    With `take_queued` false only foreground runs are executed here (`mneme run`). The database must be migrated (`mneme
+    db upgrade`). Runs that are going when it closes are marked as interrupted and picked up by the next process. Raises
+    `StorageError`.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
@@ -50,7 +51,7 @@ async def open_service(
         parts = Parts(settings, db, store, executors, EventHub(), llms, saver, verifiers)
         runner = Runner(parts)
         durable = DurableRuns(settings, executors.id, runner.execute)
-        await durable.start()
+        await durable.start(take_queued=take_queued)
         stack.push_async_callback(durable.stop)
         sweeper = Sweeper(
             store,
@@ -58,6 +59,7 @@ async def open_service(
             durable,
             Hands(runner.active, runner.stop),
             heartbeat_s=settings.runs.heartbeat_s,
+            adopts=take_queued,
         )
         # What the caller's block raises is kept until the groups are closed, so that it arrives as itself and not
         # wrapped into an exception group.

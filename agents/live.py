@@ -22,6 +22,7 @@ from runtime.events import (
     StepCompleted,
     TextDelta,
 )
+from runtime.llm.base import Chunk
 from runtime.types import Usage
 
 End = RunFinished | RunFailed | RunCancelledEvent
@@ -36,13 +37,15 @@ class LiveRun:
         self.usage = Usage()
         self.end: End | None = None
         self.showed_text = False
+        self.showed_calls = False
+        self.showed_logprobs = False
         self._reasoning: list[str] = []
         self._text: list[str] = []
         self._told_end = False
         self._speaker: str | None = None
         self._held: dict[str, list[ReasoningDelta]] = {}
         self._finished: set[str] = set()
-        self._waiting: deque[AnyPayload] = deque()
+        self._waiting: deque[AnyPayload | Chunk] = deque()
         self._news = asyncio.Event()
 
     @property
@@ -55,8 +58,14 @@ class LiveRun:
         """Everything that was said as the answer so far."""
         return "".join(self._text)
 
-    def hear(self, payload: AnyPayload, step: str | None) -> None:
-        """Take a payload from the recorder."""
+    def hear(self, payload: AnyPayload | Chunk, step: str | None) -> None:
+        """Take a payload from the recorder, or a piece of an answer that is not in the log by itself."""
+        if isinstance(payload, Chunk):
+            self.showed_calls = self.showed_calls or bool(payload.tool_calls)
+            self.showed_logprobs = self.showed_logprobs or bool(payload.logprobs)
+            self._waiting.append(payload)
+            self._news.set()
+            return
         if isinstance(payload, ReasoningDelta) and step is not None:
             if self._speaker is None:
                 self._speaker = step
@@ -85,8 +94,8 @@ class LiveRun:
             self.end = end
             self._news.set()
 
-    async def items(self) -> AsyncIterator[AnyPayload]:
-        """Yield payloads as they come; the last one is the end of the run."""
+    async def items(self) -> AsyncIterator[AnyPayload | Chunk]:
+        """Yield payloads and pieces as they come; the last one is the end of the run."""
         while True:
             while self._waiting:
                 yield self._waiting.popleft()
@@ -96,7 +105,7 @@ class LiveRun:
             self._news.clear()
             await self._news.wait()
 
-    async def news(self, timeout_s: float) -> list[AnyPayload]:
+    async def news(self, timeout_s: float) -> list[AnyPayload | Chunk]:
         """Everything since the last call, at least one payload unless `timeout_s` passes before it comes.
 
         The end is the last payload of the last list; call no more behind it. Unlike `items` this may be cancelled and

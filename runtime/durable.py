@@ -35,8 +35,8 @@ class DurableRuns:
         self._executor_id = executor_id
         self._execute = execute
 
-    async def start(self) -> None:
-        """Open the workflow database and begin to take queued runs. Raises `StorageError`."""
+    async def start(self, *, take_queued: bool = True) -> None:
+        """Open the workflow database and begin to take queued runs, if this process is to. Raises `StorageError`."""
         execute = self._execute
         with boundary("workflow database", StorageError):
             _use_wal(self._settings)
@@ -58,6 +58,8 @@ class DurableRuns:
                 await execute(run_id)
 
             self._workflow = run_agent
+            if not take_queued:
+                DBOS.listen_queues([])
             # Launched on the loop's own thread, so that queued workflows run on this loop and not on one of DBOS's.
             DBOS.launch()
             await DBOS.register_queue_async(

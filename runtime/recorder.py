@@ -23,11 +23,12 @@ from runtime.events import (
     RunFinished,
     TextDelta,
 )
+from runtime.llm.base import Chunk
 from runtime.metrics import metrics
 from runtime.runs import Claim, RunStore
 
 Item = tuple[AnyPayload, str | None]
-Listener = Callable[[AnyPayload, str | None], None]
+Listener = Callable[[AnyPayload | Chunk, str | None], None]
 OnCommit = Callable[[Sequence[Event]], None]
 
 
@@ -65,6 +66,11 @@ class Recorder:
             self._last_of[step] = len(self._buffer)
             self._buffer.append((payload, step))
         self._wake.set()
+
+    def tell(self, chunk: Chunk, step: str) -> None:
+        """Pass a piece on to the live listener only: what it becomes is in the log as a whole, later."""
+        if self._listener is not None:
+            self._listener(chunk, step)
 
     async def finish_step(self, key: str, output: JsonValue) -> None:
         """Commit everything taken so far together with the step's output."""

@@ -33,16 +33,24 @@ class Hands:
 
 
 class Sweeper:
-    """One per process; `run` goes on until it is cancelled."""
+    """One per process; `run` goes on until it is cancelled. With `adopts` false it looks after its own runs only."""
 
     def __init__(
-        self, store: RunStore, executors: Executors, durable: DurableRuns, hands: Hands, *, heartbeat_s: float
+        self,
+        store: RunStore,
+        executors: Executors,
+        durable: DurableRuns,
+        hands: Hands,
+        *,
+        heartbeat_s: float,
+        adopts: bool = True,
     ) -> None:
         self._store = store
         self._executors = executors
         self._durable = durable
         self._hands = hands
         self._heartbeat_s = heartbeat_s
+        self._adopts = adopts
         self._suspects: frozenset[str] = frozenset()
 
     async def run(self) -> None:
@@ -52,9 +60,10 @@ class Sweeper:
             try:
                 await self._executors.beat()
                 await self.stop_cancelled()
-                await self.requeue_orphans()
-                if turn % LOST_IN_QUEUE_EVERY == 0:
-                    await self.requeue_lost()
+                if self._adopts:
+                    await self.requeue_orphans()
+                    if turn % LOST_IN_QUEUE_EVERY == 0:
+                        await self.requeue_lost()
             except StorageError as error:
                 log.warning("sweep.failed", error=error.message)
             turn += 1

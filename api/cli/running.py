@@ -16,6 +16,7 @@ from api.model_server import with_model_server
 from api.routes.wire import run_body
 from runtime import migrate
 from runtime.events import AnyPayload, LlmCall, ReasoningDelta, RunCancelledEvent, RunFailed, RunFinished, TextDelta
+from runtime.llm.base import Chunk
 from runtime.run_types import RunSpec
 from runtime.settings import Settings
 
@@ -25,7 +26,7 @@ INTERRUPT_REASON = "interrupted at the terminal"
 async def ask(settings: Settings, spec: RunSpec, printer: Printer | None) -> dict[str, Any]:
     """Run `spec`, print it with `printer`, and return the run as the API shows it. Ctrl-C cancels the run."""
     await anyio.to_thread.run_sync(migrate.upgrade, settings)
-    async with with_model_server(settings) as ready, open_service(ready) as service:
+    async with with_model_server(settings) as ready, open_service(ready, take_queued=False) as service:
         owner = (await service.keys.local()).user_id
         live = await service.foreground(spec, owner=owner)
         async with anyio.create_task_group() as tasks:
@@ -73,7 +74,7 @@ class Printer:
 
 async def _print(live: LiveRun, printer: Printer | None) -> None:
     async for payload in live.items():
-        if printer is not None:
+        if printer is not None and not isinstance(payload, Chunk):
             printer.show(payload)
     if printer is not None:
         printer.close(live)

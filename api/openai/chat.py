@@ -19,6 +19,7 @@ from api.openai.wire import ChatRequest, named_as_sent
 from api.route import Route
 from runtime.errors import MnemeError
 from runtime.events import AnyPayload, ReasoningDelta, TextDelta
+from runtime.llm.base import Chunk, ToolCallDelta
 from runtime.types import ToolCall
 
 router = APIRouter(prefix="/v1/chat", tags=["openai"], route_class=Route)
@@ -56,25 +57,25 @@ class ChatVoice:
     def begin(self) -> bytes:
         return self._before + b'{"role":"assistant","content":""}' + self._after
 
-    def say(self, payload: AnyPayload) -> bytes:
-        match payload:
+    def say(self, piece: AnyPayload | Chunk) -> bytes:
+        match piece:
             case TextDelta(text=text):
                 return self._delta({"content": text})
             case ReasoningDelta(text=text):
                 return self._delta({"reasoning": text, "reasoning_content": text})
+            case Chunk(tool_calls=calls, logprobs=logprobs):
+                said = [self._delta({"tool_calls": [_call_piece(call)]}) for call in calls]
+                return b"".join(said) + (self._last(None, logprobs) if logprobs else b"")
             case _:
                 return b""
 
     def end(self, end: Ended) -> bytes:
-        parts = [
-            self._delta({"tool_calls": [{"index": number, **_tool_call(call)}]})
-            for number, call in enumerate(end.answer.tool_calls)
-        ]
+        calls = () if self._live.showed_calls else end.answer.tool_calls
+        parts = [self._delta({"tool_calls": [{"index": n, **_tool_call(call)}]}) for n, call in enumerate(calls)]
         if not self._live.showed_text and end.answer.text:
             parts.append(self._delta({"content": end.answer.text}))
-        choice = {"index": 0, "delta": {}, "logprobs": end.answer.detail.get("logprobs"), "finish_reason": _finish(end)}
-        usage = {"usage": None} if self._include_usage else {}
-        parts.append(b"data: " + json_bytes({**self._head, "choices": [choice], **usage}) + b"\n\n")
+        logprobs = None if self._live.showed_logprobs else end.answer.detail.get("logprobs")
+        parts.append(self._last(_finish(end), logprobs))
         if self._include_usage:
             total = usage_body(self._live.usage, "prompt", "completion")
             parts.append(b"data: " + json_bytes({**self._head, "choices": [], "usage": total}) + b"\n\n")
@@ -104,12 +105,25 @@ class ChatVoice:
             "usage": usage_body(self._live.usage, "prompt", "completion"),
         }
 
+    def _last(self, finish: str | None, logprobs: object) -> bytes:
+        choice = {"index": 0, "delta": {}, "logprobs": logprobs, "finish_reason": finish}
+        usage = {"usage": None} if self._include_usage else {}
+        return b"data: " + json_bytes({**self._head, "choices": [choice], **usage}) + b"\n\n"
+
     def _delta(self, delta: Mapping[str, object]) -> bytes:
         return self._before + json_bytes(delta) + self._after
 
 
 def _tool_call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _call_piece(piece: ToolCallDelta) -> dict[str, Any]:
+    function: dict[str, Any] = {"arguments": piece.arguments}
+    if piece.name is not None:
+        function["name"] = piece.name
+    named = {} if piece.id is None else {"id": piece.id, "type": "function"}
+    return {"index": piece.index, **named, "function": function}
 
 
 def _finish(end: Ended) -> str:

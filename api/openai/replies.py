@@ -30,6 +30,7 @@ from runtime.errors import (
     StorageError,
 )
 from runtime.events import AnyPayload, RunCancelledEvent, RunFailed, RunFinished
+from runtime.llm.base import Chunk
 from runtime.types import Usage
 
 GONE: Final = "the client closed the connection"
@@ -49,7 +50,7 @@ class Voice(Protocol):
 
     def begin(self) -> bytes: ...
 
-    def say(self, payload: AnyPayload) -> bytes: ...
+    def say(self, piece: AnyPayload | Chunk) -> bytes: ...
 
     def end(self, end: Ended) -> bytes: ...
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from agents.live import LiveRun
 from api.answers import json_bytes
 from api.openai.replies import Ended, usage_body
 from runtime.errors import MnemeError
 from runtime.events import AnyPayload, ReasoningDelta, TextDelta
+from runtime.llm.base import Chunk, ToolCallDelta
 from runtime.types import ToolCall
 
 Kind = Literal["reasoning", "message"]
@@ -32,18 +33,21 @@ class ResponseVoice:
         self._items: list[dict[str, Any]] = []
         self._open: Kind | None = None
         self._text: list[str] = []
+        self._calls: dict[int, _Call] = {}
 
     def begin(self) -> bytes:
         begun = self._response("in_progress")
         # What is to come was numbered while the stream waited for its first word.
         return _frame("response.created", -2, response=begun) + _frame("response.in_progress", -1, response=begun)
 
-    def say(self, payload: AnyPayload) -> bytes:
-        match payload:
+    def say(self, piece: AnyPayload | Chunk) -> bytes:
+        match piece:
             case TextDelta(text=text):
                 return self._delta("message", text)
             case ReasoningDelta(text=text):
                 return self._delta("reasoning", text)
+            case Chunk(tool_calls=calls):
+                return b"".join([self._call_delta(call) for call in calls])
             case _:
                 return b""
 
@@ -52,8 +56,9 @@ class ResponseVoice:
         if not self._live.showed_text and (end.answer.text or not end.answer.tool_calls):
             said += self._delta("message", end.answer.text)
         said += self._close()
-        for number, call in enumerate(end.answer.tool_calls):
-            said += self._call(self._call_item(call, number))
+        if not self._live.showed_calls:
+            for number, call in enumerate(end.answer.tool_calls):
+                said += self._call_delta(ToolCallDelta(number, call.id, call.name, call.arguments)) + self._close()
         status = _status(end)
         return said + self._event(f"response.{status}", response=self._response(status, self._items))
 
@@ -91,9 +96,10 @@ class ResponseVoice:
         )
 
     def _close(self) -> bytes:
+        """End what is open: something said, or function calls; never both."""
         kind, text = self._open, "".join(self._text)
         if kind is None:
-            return b""
+            return b"".join([self._close_call(self._calls.pop(index)) for index in sorted(self._calls)])
         place, at = len(self._items), self._at(kind)
         item = self._item(kind, text, place)
         self._open, self._text = None, []
@@ -106,17 +112,27 @@ class ResponseVoice:
             + self._event("response.output_item.done", output_index=place, item=item)
         )
 
-    def _call(self, item: dict[str, Any]) -> bytes:
-        place = len(self._items)
-        self._items.append(item)
-        at = {"item_id": item["id"], "output_index": place}
-        begun = {**item, "arguments": "", "status": "in_progress"}
-        return (
-            self._event("response.output_item.added", output_index=place, item=begun)
-            + self._event("response.function_call_arguments.delta", **at, delta=item["arguments"])
-            + self._event("response.function_call_arguments.done", **at, name=item["name"], arguments=item["arguments"])
-            + self._event("response.output_item.done", output_index=place, item=item)
-        )
+    def _call_delta(self, piece: ToolCallDelta) -> bytes:
+        call, opening = self._calls.get(piece.index), b""
+        if call is None:
+            opening = self._close() if self._open is not None else b""
+            place = len(self._items)
+            item = self._call_item(ToolCall(piece.id or "", piece.name or "", ""), place)
+            call = self._calls[piece.index] = _Call(place, item)
+            # Calls may be under way side by side, so each takes its place when it begins.
+            self._items.append(item)
+            begun = {**item, "status": "in_progress"}
+            opening += self._event("response.output_item.added", output_index=place, item=begun)
+        call.item["arguments"] += piece.arguments
+        if not piece.arguments:
+            return opening
+        return opening + self._event("response.function_call_arguments.delta", **call.at(), delta=piece.arguments)
+
+    def _close_call(self, call: _Call) -> bytes:
+        item = call.item
+        return self._event(
+            "response.function_call_arguments.done", **call.at(), name=item["name"], arguments=item["arguments"]
+        ) + self._event("response.output_item.done", output_index=call.place, item=item)
 
     def _at(self, kind: Kind) -> dict[str, Any]:
         place = len(self._items)
@@ -164,6 +180,16 @@ class ResponseVoice:
             "arguments": call.arguments,
             "status": "completed",
         }
+
+
+class _Call(NamedTuple):
+    """A function call that is being written."""
+
+    place: int
+    item: dict[str, Any]
+
+    def at(self) -> dict[str, Any]:
+        return {"item_id": self.item["id"], "output_index": self.place}
 
 
 def _frame(kind: str, number: int, **fields: object) -> bytes:

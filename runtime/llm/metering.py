@@ -25,6 +25,7 @@ from runtime.types import JsonSchema, Message, Sampling, ToolSpec, Usage
 
 Show = Literal["text", "reasoning", "none"]
 Emit = Callable[[AnyPayload], Awaitable[None]]
+Tell = Callable[[Chunk], None]
 WARN_AT = 0.8
 
 
@@ -98,13 +99,15 @@ class Meter:
 
 
 class Caller:
-    """Makes the calls of one step."""
+    """Makes the calls of one step. `tell` hears what is shown and does not belong into the log token by token: the pieces
+    of tool calls and the log probabilities of an answer."""
 
-    def __init__(self, llm: LLM, meter: Meter, retry: RetryPolicy, emit: Emit) -> None:
+    def __init__(self, llm: LLM, meter: Meter, retry: RetryPolicy, emit: Emit, tell: Tell | None = None) -> None:
         self._llm = llm
         self._meter = meter
         self._retry = retry
         self._emit = emit
+        self._tell = tell
 
     async def ask(
         self,
@@ -206,7 +209,9 @@ class Caller:
             await self._emit(ReasoningDelta(text=chunk.reasoning))
         if chunk.text:
             await self._emit(TextDelta(text=chunk.text) if show == "text" else ReasoningDelta(text=chunk.text))
-        return bool(chunk.text or chunk.reasoning)
+        if self._tell is not None and show == "text" and (chunk.tool_calls or chunk.logprobs):
+            self._tell(chunk)
+        return bool(chunk.text or chunk.reasoning or chunk.tool_calls)
 
 
 def _usage_data(usage: Usage) -> UsageData:

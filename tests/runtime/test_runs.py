@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from runtime.budget import Budget
+from runtime.budget import Budget, Spent
 from runtime.db import Database
 from runtime.errors import Conflict, InvalidInput, RunCancelled, RunLost, UnknownName
 from runtime.events import (
@@ -18,7 +18,7 @@ from runtime.events import (
 )
 from runtime.ids import SYSTEM
 from runtime.runs import Claim, RunSpec, RunStore
-from tests.storing import call, claim, queued, started, types
+from tests.storing import SetClock, call, claim, queued, started, types
 
 pytestmark = pytest.mark.anyio
 
@@ -243,3 +243,165 @@ async def test_whatever_a_model_writes_comes_back(store: RunStore, text: str) ->
     assert isinstance(event, TextDelta)
     assert event.text == text
     assert (await claim(store, run_id)).steps == {"s": {"text": text}}
+
+
+async def test_a_step_that_is_finished_is_not_finished_again(store: RunStore) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+    await store.finish_step(run_id, taken.epoch, "one", 1, [(call(), "one")])
+    before = (await store.get(run_id, owner=None), await store.events(run_id))
+    with pytest.raises(Conflict, match="'one' is finished already"):
+        await store.finish_step(run_id, taken.epoch, "one", 2, [(call(), "one")])
+    assert (await store.get(run_id, owner=None), await store.events(run_id)) == before
+    assert (await claim(store, run_id)).steps == {"one": 1}
+
+
+async def test_a_step_without_events_and_without_output_is_kept(store: RunStore) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+    assert await store.finish_step(run_id, taken.epoch, "quiet", None, []) == []
+    assert (await claim(store, run_id)).steps == {"quiet": None}
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (RunFinished(status="succeeded", output=1), "succeeded"),
+        (RunFinished(status="budget_exhausted", output=1), "cancelled"),
+        (RunFailed(code="c", message="m"), "cancelled"),
+        (RunCancelledEvent(reason="own"), "cancelled"),
+    ],
+)
+async def test_a_run_that_was_cancelled_ends_so_unless_it_has_succeeded(
+    store: RunStore, end: RunFinished | RunFailed | RunCancelledEvent, status: str
+) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+    await store.request_cancel(run_id, "first \0 \ud800")
+    assert (await store.request_cancel(run_id, "second")).cancel_reason == "first \0 \ud800"
+    events = await store.finish(run_id, taken.epoch, end)
+    assert (await store.get(run_id, owner=None)).status == status
+    if status == "cancelled":
+        assert events[-1].payload == RunCancelledEvent(reason="first \0 \ud800")
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "succeeded", "failed", "cancelled", "interrupted"])
+async def test_only_a_run_that_ended_badly_can_be_queued_again(store: RunStore, status: str) -> None:
+    run_id = await queued(store)
+    if status in ("running", "succeeded", "failed", "interrupted"):
+        taken = await claim(store, run_id)
+        if status == "succeeded":
+            await store.finish(run_id, taken.epoch, RunFinished(status="succeeded"))
+        elif status == "failed":
+            await store.finish(run_id, taken.epoch, RunFailed(code="c", message="m"))
+        elif status == "interrupted":
+            await store.interrupt(run_id, taken.epoch)
+    elif status == "cancelled":
+        await store.request_cancel(run_id, "enough")
+    assert (await store.get(run_id, owner=None)).status == status
+    if status in ("queued", "running", "succeeded"):
+        with pytest.raises(Conflict, match=f"is '{status}'"):
+            await store.requeue(run_id)
+        return
+    record = await store.requeue(run_id)
+    assert (record.status, record.error, record.cancel_reason, record.finished_at) == ("queued", None, None, None)
+    opening = "run.started" if status == "cancelled" else "run.resumed"
+    await claim(store, run_id)
+    assert types(await store.events(run_id))[-1] == opening
+
+
+async def test_an_interrupted_run_is_recovered_and_an_old_claim_interrupts_nothing(store: RunStore) -> None:
+    run_id = await queued(store)
+    first = await claim(store, run_id)
+    await store.interrupt(run_id, first.epoch)
+    assert [run.id for run in await store.in_hand()] == [run_id]
+    second = await claim(store, run_id, "exe_b")
+    await store.interrupt(run_id, first.epoch)
+    record = await store.get(run_id, owner=None)
+    assert (record.status, record.executor, record.epoch) == ("running", "exe_b", second.epoch)
+    last = (await store.events(run_id))[-1].payload
+    assert isinstance(last, RunResumed)
+    assert last.reason == "recovered"
+
+
+async def test_the_lists_for_the_sweeper_hold_what_waits_and_what_is_in_hand(store: RunStore) -> None:
+    waiting = [await queued(store), await queued(store, "bob")]
+    running = await queued(store)
+    taken = await claim(store, running)
+    ended = await queued(store)
+    await store.request_cancel(ended, "enough")
+    assert [run.id for run in await store.queued()] == waiting
+    assert [(run.id, run.epoch) for run in await store.in_hand()] == [(running, taken.epoch)]
+    await store.finish(running, taken.epoch, RunFinished(status="succeeded"))
+    assert await store.in_hand() == []
+    assert await store.cancel_requested([]) == {}
+
+
+async def test_the_time_that_was_spent_is_that_of_the_executions_not_of_the_pauses(db: Database) -> None:
+    clock = SetClock()
+    store = RunStore(db, clock)
+    run_id = await queued(store)
+    clock.pass_by(100)
+    first = await claim(store, run_id)
+    clock.pass_by(4)
+    await store.append(run_id, first.epoch, [(call(), "a"), (call(), "b")])  # side by side: the time counts once
+    await store.interrupt(run_id, first.epoch)
+    clock.pass_by(1000)
+    await store.request_cancel(run_id, "enough")
+    await store.requeue(run_id)
+    second = await claim(store, run_id)
+    assert second.spent == Spent(tokens=10, calls=2, seconds=4.0)
+    clock.pass_by(3)
+    await store.finish(run_id, second.epoch, RunFinished(status="budget_exhausted"))
+    await store.requeue(run_id)
+    clock.pass_by(1000)
+    assert (await claim(store, run_id)).spent.seconds == 7.0
+
+
+async def test_very_many_void_ranges_are_voided_all(store: RunStore) -> None:
+    run_id = await queued(store)
+    first = await claim(store, run_id)
+    await store.finish_step(run_id, first.epoch, "done", 1, [(call(), "done" if n % 2 else "half") for n in range(500)])
+    second = await claim(store, run_id)
+    events = await store.events(run_id)
+    assert len(events) == 2 + 250 + 1
+    assert {event.step for event in events} == {None, "done"}
+    assert second.spent.calls == 500
+
+
+async def test_a_page_and_a_piece_of_the_log_have_at_least_one_line(store: RunStore) -> None:
+    run_id = await queued(store)
+    for wrong in (0, -1):
+        with pytest.raises(InvalidInput, match="at least 1"):
+            await store.page(None, limit=wrong)
+        with pytest.raises(InvalidInput, match="at least 1"):
+            await store.events(run_id, limit=wrong)
+    assert types(await store.events(run_id, limit=1)) == ["run.queued"]
+    assert await store.events(run_id, after=1) == []
+
+
+@pytest.mark.parametrize("strange", ["run_\ud800", "", "run_" + "x" * 500, "' OR 1=1 --", "%"])
+async def test_an_id_of_any_text_is_at_most_unknown(store: RunStore, strange: str) -> None:
+    await queued(store)
+    with pytest.raises(InvalidInput):
+        await store.get(strange, owner=None)
+    with pytest.raises(InvalidInput):
+        await store.request_cancel(strange, "x")
+
+
+async def test_a_spec_comes_back_as_it_was(store: RunStore) -> None:
+    spec = RunSpec(
+        "direct",
+        [{"role": "user", "content": "\0\udfff"}],
+        model="scripted/echo",
+        vaults=("a", "b"),
+        memory="read",
+        budget=Budget(tokens=7, calls=2, seconds=1.5),
+        config={"n": 2, "nested": {"x": [None, 2**70]}},
+        seed=5,
+        sampling={"temperature": 0.5},
+        tools=({"type": "function"},),
+    )
+    record = await store.create(spec, owner="ann", agent_version=3, model="m")
+    assert record.spec == spec
+    assert await store.get(record.id, owner="ann") == record

@@ -20,6 +20,7 @@ from runtime.errors import Conflict, MnemeError, RunCancelled, RunLost
 from runtime.events import RunCancelledEvent, RunFailed, RunFinished, RunResumed, TextDelta
 from runtime.ids import SYSTEM
 from runtime.migrate import upgrade
+from runtime.run_log import Item
 from runtime.runs import TERMINAL, RunStore
 from tests.conftest import make_settings
 from tests.storing import call, queued, started
@@ -90,12 +91,12 @@ class Store(RuleBasedStateMachine):
         return self.runner.run(wait())
 
     def agree(self, work: Awaitable[Any], refused: type[MnemeError] | None) -> None:
-        try:
+        if refused is None:
             self.do(work)
-        except MnemeError as error:
-            assert type(error) is refused, error
-        else:
-            assert refused is None, f"expected {refused}"
+            return
+        with pytest.raises(refused) as caught:
+            self.do(work)
+        assert caught.type is refused
 
     @rule(behind=st.integers(0, 1))
     def start(self, behind: int) -> None:
@@ -119,7 +120,7 @@ class Store(RuleBasedStateMachine):
     @rule(step=STEPS, behind=st.integers(0, 1), calls=st.integers(0, 2))
     def append(self, step: str, behind: int, calls: int) -> None:
         epoch = self.model.epoch - behind
-        items = [(TextDelta(text="x"), step), *[(call(), step)] * calls]
+        items: list[Item] = [(TextDelta(text="x"), step), *[(call(), step)] * calls]
         refused = self.model.write(epoch)
         self.agree(self.store.append(self.run_id, epoch, items), refused)
         if refused is None:

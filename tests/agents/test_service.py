@@ -1,0 +1,91 @@
+"""The door to runs: who executes what, what a newer release does with older runs, what ends with the process."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from sqlalchemy import update
+
+from agents.build import open_service
+from agents.service import Service
+from runtime.errors import InvalidInput, UnknownName
+from runtime.events import RunFailed
+from runtime.runs import RunSpec
+from runtime.settings import Settings
+from runtime.tables import Run
+from tests.conftest import make_settings
+
+pytestmark = pytest.mark.anyio
+
+
+async def owner(service: Service) -> str:
+    return (await service.keys.local()).user_id
+
+
+async def test_a_process_that_takes_no_queued_runs_leaves_them_to_the_next(settings: Settings) -> None:
+    async with open_service(settings, take_queued=False) as service:
+        waiting = await service.submit(RunSpec("direct", "later"), owner=await owner(service))
+        live = await service.foreground(RunSpec("direct", "now"), owner=await owner(service))
+        async for _ in live.items():
+            pass
+        await anyio.sleep(1.0)
+        assert (await service.get(live.run_id, owner=None)).status == "succeeded"
+        assert (await service.get(waiting.id, owner=None)).status == "queued"
+    async with open_service(settings) as service:
+        assert (await service.wait(waiting.id, owner=None, timeout_s=30)).status == "succeeded"
+
+
+async def test_a_run_that_a_shutdown_interrupts_goes_on_in_the_next_process(settings: Settings) -> None:
+    spec = RunSpec("direct", "x " * 50, config={})
+    slow = settings.home / "slow.toml"
+    slow.write_text('[[rule]]\nreply = "one two three four five"\ndelay_ms = 200\n')
+    chosen = make_settings(settings.home, llm__model=f"scripted/{slow}")
+    async with open_service(chosen) as service:
+        live = await service.foreground(spec, owner=await owner(service))
+        await anyio.sleep(0.5)
+    assert isinstance(live.end, RunFailed)
+    assert live.end.code == "interrupted"
+    async with open_service(chosen) as service:
+        record = await service.wait(live.run_id, owner=None, timeout_s=30)
+        assert (record.status, record.attempt) == ("succeeded", 2)
+        kinds = [event.type for event in await service.store.events(live.run_id)]
+        assert kinds.count("llm.call") == kinds.count("run.resumed") == kinds.count("run.finished") == 1
+
+
+@pytest.mark.parametrize("change", [{"agent_version": 99}, {"agent": "retired-agent"}])
+async def test_a_run_of_another_release_fails_cleanly_instead_of_waiting_for_ever(
+    settings: Settings, change: dict[str, object]
+) -> None:
+    async with open_service(settings, take_queued=False) as service:
+        run = await service.submit(RunSpec("direct", "old"), owner=await owner(service))
+        await service.db.write(lambda connection: connection.execute(update(Run).values(**change)))
+    async with open_service(settings) as service:
+        record = await service.wait(run.id, owner=None, timeout_s=30)
+        assert record.status == "failed"
+        assert record.error is not None
+        assert str(next(iter(change.values()))) in str(record.error["message"])
+
+
+async def test_what_the_block_raises_arrives_as_itself(settings: Settings) -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with open_service(settings):
+            raise KeyError("mine")
+
+
+async def test_a_run_that_was_accepted_but_never_queued_is_found(settings: Settings) -> None:
+    async with open_service(settings, take_queued=False) as service:
+        me = await owner(service)
+        record = await service.store.create(RunSpec("direct", "lost"), owner=me, agent_version=1, model="m")
+    async with open_service(settings) as service:
+        assert (await service.wait(record.id, owner=None, timeout_s=30)).status == "succeeded"
+
+
+async def test_refused_runs_leave_nothing(settings: Settings) -> None:
+    async with open_service(settings) as service:
+        me = await owner(service)
+        for spec in (RunSpec("nope", "x"), RunSpec("direct", ""), RunSpec("direct", "x", config={"a": 1})):
+            with pytest.raises((InvalidInput, UnknownName)):
+                await service.submit(spec, owner=me)
+            with pytest.raises((InvalidInput, UnknownName)):
+                await service.foreground(spec, owner=me)
+        assert (await service.store.page(None)).items == []
