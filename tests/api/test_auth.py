@@ -33,7 +33,7 @@ def test_keys_are_made_used_listed_without_secret_and_revoked(served: Served) ->
 
 @pytest.mark.parametrize("key", ["mk-abc", "mk-abc-def", "mk-" + "x" * 5000, "mk-é"])
 def test_a_wrong_key_is_refused_also_on_loopback(served: Served, key: str) -> None:
-    response = served.http.get("/api/runs", headers={"Authorization": b"Bearer " + key.encode()})
+    response = served.http.get("/api/runs", headers=[(b"Authorization", b"Bearer " + key.encode())])
     assert response.status_code == 401
     assert "www-authenticate" in response.headers
 

@@ -7,7 +7,7 @@ import time
 
 import openai
 import pytest
-from openai.types.chat import ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from pydantic import BaseModel
 
 from tests.api.conftest import Serve, Served
@@ -113,17 +113,17 @@ def test_an_agents_steps_are_its_reasoning_one_after_the_other(served: Served) -
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_tools_go_through_direct(served: Served, *, stream: bool) -> None:
-    tools = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
+    tools: list[ChatCompletionToolParam] = [
+        {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+    ]
     client = served.openai()
     if stream:
-        chunks = list(
-            client.chat.completions.create(model="direct", messages=say("weather"), tools=tools, stream=True)  # type: ignore[arg-type]
-        )
+        chunks = list(client.chat.completions.create(model="direct", messages=say("weather"), tools=tools, stream=True))
         calls = [call for c in chunks if c.choices for call in c.choices[0].delta.tool_calls or []]
         finish = [c.choices[0].finish_reason for c in chunks if c.choices][-1]
         seen = [(c.function.name, c.function.arguments) for c in calls if c.function]
     else:
-        choice = client.chat.completions.create(model="direct", messages=say("weather"), tools=tools).choices[0]  # type: ignore[arg-type]
+        choice = client.chat.completions.create(model="direct", messages=say("weather"), tools=tools).choices[0]
         finish = choice.finish_reason
         seen = [(c.function.name, c.function.arguments) for c in choice.message.tool_calls or []]  # type: ignore[union-attr]
     assert finish == "tool_calls"
