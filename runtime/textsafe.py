@@ -26,5 +26,10 @@ def dumps(value: Any) -> str:
 
 
 def loads(text: str) -> Any:
-    """Read what `dumps` wrote."""
-    return json.loads(text) if text.startswith(SLOW) else orjson.loads(text)
+    """Read what `dumps` wrote, or the JSON of others. Raises `ValueError` for what is not JSON."""
+    if text.startswith(SLOW):
+        return json.loads(text)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)  # half of a surrogate pair, or nested deeply

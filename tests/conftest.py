@@ -23,13 +23,18 @@ from runtime.tables import Base
 
 ROOT = Path(__file__).parent.parent
 LOOPBACK = ("127.", "::1", "localhost")
-# Taken out of the environment, because to the service it is an unknown setting.
-DATA = Path(os.environ.pop("MNEME_TEST_DATA", ROOT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("MNEME_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def no_test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tests read from the environment is an unknown setting to the service, which refuses to start with one."""
+    monkeypatch.delenv("MNEME_TEST_DATA", raising=False)
 
 
 @pytest.fixture(autouse=True)

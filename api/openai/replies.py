@@ -80,6 +80,7 @@ class LiveAnswer(Response):
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        stopping = False
         try:
             async with anyio.create_task_group() as tasks:
 
@@ -92,8 +93,12 @@ class LiveAnswer(Response):
                 if response is not None:
                     await response(scope, receive, send)
                 tasks.cancel_scope.cancel()
+        except anyio.get_cancelled_exc_class():
+            # The service stops, the client did not go: the run is picked up by the next process.
+            stopping = True
+            raise
         finally:
-            if self._live.end is None:
+            if self._live.end is None and not stopping:
                 with anyio.CancelScope(shield=True):
                     await self._service.cancel(self._live.run_id, owner=None, reason=GONE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -193,3 +194,26 @@ def test_an_unknown_model_carries_the_code_that_clients_look_for(served: Served)
     with pytest.raises(openai.NotFoundError) as caught:
         served.openai().models.retrieve("direct@none")
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
+def test_a_run_that_the_shutdown_breaks_off_is_not_cancelled_but_goes_on_later(tmp_path_factory: Any) -> None:
+    home = tmp_path_factory.mktemp("shutdown")
+    script = '[[rule]]\ncontains = "for ever"\nreply = "one two three"\ndelay_ms = 60000\n'
+    with serving(home, script) as first:
+        asked = threading.Thread(target=_ask_in_vain, args=(first.url,))
+        asked.start()
+        while not (runs := first.http.get("/api/runs?status=running").json()["items"]):
+            time.sleep(0.05)
+    asked.join()
+    with serving(home, "") as second:
+        run = second.ended(runs[0]["id"])
+        types = [event["type"] for event in second.events(run["id"])]
+    assert run["status"] == "succeeded"
+    assert "run.resumed" in types
+    assert "run.cancelled" not in types
+
+
+def _ask_in_vain(url: str) -> None:
+    body = {"model": "direct", "messages": [{"role": "user", "content": "for ever"}], "stream": True}
+    with contextlib.suppress(httpx.HTTPError), httpx.Client(trust_env=False, timeout=60) as http:
+        http.post(f"{url}/v1/chat/completions", json=body)

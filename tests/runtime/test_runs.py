@@ -154,6 +154,15 @@ async def test_a_running_run_learns_of_its_cancel_with_the_next_write(store: Run
     assert types(await store.events(run_id)).count("run.cancelled") == 1
 
 
+async def test_of_two_cancels_the_first_reason_counts_also_when_the_process_ends_in_between(store: RunStore) -> None:
+    run_id = await queued(store)
+    taken = await claim(store, run_id)
+    await store.request_cancel(run_id, "first")
+    await store.interrupt(run_id, taken.epoch)
+    assert (await store.request_cancel(run_id, "second")).status == "cancelled"
+    assert (await store.events(run_id))[-1].payload == RunCancelledEvent(reason="first")
+
+
 async def test_a_cancel_that_comes_between_two_processes_ends_the_run_at_the_next_claim(store: RunStore) -> None:
     run_id = await queued(store)
     taken = await claim(store, run_id)

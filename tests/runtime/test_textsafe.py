@@ -52,6 +52,12 @@ def test_a_number_that_json_does_not_have_becomes_null() -> None:
     assert textsafe.loads(textsafe.dumps([math.nan, math.inf, 1.5])) == [None, None, 1.5]
 
 
+def test_json_that_others_wrote_is_read() -> None:
+    assert textsafe.loads('{"half": "\\ud83d", "whole": "\\ud83d\\ude00"}') == {"half": "\ud83d", "whole": "😀"}
+
+
 def test_what_is_not_json_is_refused() -> None:
     with pytest.raises(TypeError):
         textsafe.dumps({"a": object()})
+    with pytest.raises(ValueError, match="Expecting"):
+        textsafe.loads("{half")
