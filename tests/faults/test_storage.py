@@ -47,10 +47,10 @@ def test_a_database_that_is_locked_for_too_long_is_a_clear_503_and_passes(serve:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_a_full_disk_in_the_middle_of_a_run_fails_clearly_and_the_run_goes_on_later(
+def test_a_log_that_refuses_in_the_middle_of_a_run_fails_it_clearly_and_the_run_goes_on_later(
     serve: Serve, tmp_path: Path
 ) -> None:
-    """The lock stands in for the disk: every write of the event log is refused from some moment on, and later is not."""
+    """Every write of the event log is refused from some moment on, as on a full disk, and later is not."""
     with serve(SCRIPT, database__busy_timeout_s=0.2, runs__heartbeat_s=0.3) as served:
         assert ask(served, "before")[0] == 200
         answers: list[tuple[int, dict[str, Any]]] = []

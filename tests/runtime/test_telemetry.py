@@ -69,10 +69,10 @@ def test_debug_lines_stay_away_at_info(capsys: pytest.CaptureFixture[str]) -> No
 def test_info_lines_of_libraries_stay_away_and_their_warnings_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     configured()
     logging.getLogger("openai").info("Request options: %s", SECRET)
-    logging.getLogger("dbos").warning("slow %s", "poll")
+    logging.getLogger("aiosqlite").warning("slow %s", "poll")
     (line,) = lines(capsys)
     assert line["event"] == "slow poll"
-    assert line["logger"] == "dbos"
+    assert line["logger"] == "aiosqlite"
 
 
 def test_a_traceback_names_places_and_not_what_a_foreign_error_quotes(capsys: pytest.CaptureFixture[str]) -> None:
