@@ -225,7 +225,7 @@ def main() -> None:
         if options.peer:
             port = _port()
             python = _peer_python(options.home)
-            command = [str(python), "-m", "optillm", "--approach", "none", "--port", str(port), "--base-url", raw_url]
+            command = [str(python.with_name("optillm")), "--approach", "none", "--port", str(port), "--base-url", raw_url]
             env = {"OPENAI_API_KEY": "none"}
             stack.enter_context(process(command, env, f"http://127.0.0.1:{port}/health", 180))
             targets.append(Target("optillm none", f"http://127.0.0.1:{port}/v1", model))
