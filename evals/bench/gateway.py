@@ -1,8 +1,8 @@
 """What the gateway costs: `direct` behind Mneme against the same model server called without it.
 
-    python -m evals.bench.gateway --server instant            # the scripted server, answers at once
-    python -m evals.bench.gateway --server vllm               # the packaged model on our own vLLM process
-    python -m evals.bench.gateway --server instant --peer     # optillm's pass-through beside it
+    python -m evals.bench.gateway                    # the scripted server, which answers at once
+    python -m evals.bench.gateway --peer             # optillm's pass-through beside it, in an environment of its own
+    python -m evals.bench.gateway --base-url http://127.0.0.1:8643/v1    # a vLLM that runs already (`make serve`)
 
 For each concurrency (1, 8, 32), streamed and not: median and 95th percentile of a request, requests per second, the time
 to the first token, what Mneme adds to the median, and the memory of the service. One run, one client, the targets in
@@ -31,7 +31,6 @@ from rich.console import Console
 from rich.table import Table
 
 CONCURRENCY = (1, 8, 32)
-BLOCKS = 5
 OPTILLM = "optillm==0.4.0"
 
 
@@ -85,7 +84,7 @@ async def block(target: Target, *, stream: bool, concurrency: int, count: int, m
         target.wall += time.perf_counter() - begin
 
 
-def measure(targets: Sequence[Target], requests: int, max_tokens: int, console: Console) -> None:
+def measure(targets: Sequence[Target], requests: int, max_tokens: int, blocks: int, console: Console) -> None:
     """Run every cell of the table and print it."""
     for stream in (False, True):
         table = Table(title=f"{'streamed' if stream else 'whole'} answers, {max_tokens} tokens at most")
@@ -102,8 +101,8 @@ def measure(targets: Sequence[Target], requests: int, max_tokens: int, console: 
             table.add_column(column, justify="left" if column == "target" else "right")
         for concurrency in CONCURRENCY:
             cells = [Target(t.name, t.base_url, t.model) for t in targets]
-            per_block = max(requests // BLOCKS, concurrency)
-            for number in range(BLOCKS):
+            per_block = max(requests // blocks, concurrency)
+            for number in range(blocks):
                 for cell in cells:
                     asyncio.run(
                         block(
@@ -189,9 +188,9 @@ def _rss_mb(pid: int) -> float:
 def main() -> None:
     """Start the servers, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", choices=("instant", "vllm"), default="instant")
-    parser.add_argument("--base-url", help="a vLLM server that is running already")
+    parser.add_argument("--base-url", help="a model server that is running; default: the scripted one, started here")
     parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--blocks", type=int, default=5, help="turns that each target gets per cell")
     parser.add_argument("--max-tokens", type=int, default=16)
     parser.add_argument("--peer", action="store_true", help="measure optillm's pass-through too")
     parser.add_argument("--home", type=Path, default=Path("~/.mneme").expanduser())
@@ -201,13 +200,11 @@ def main() -> None:
         home = stack.enter_context(tempfile.TemporaryDirectory())
         if options.base_url:
             raw_url = options.base_url
-        elif options.server == "instant":
+        else:
             port = _port()
             raw_url = f"http://127.0.0.1:{port}/v1"
             command = [sys.executable, "-m", "runtime.llm.scripted_server", "--port", str(port)]
             stack.enter_context(process(command, {}, f"{raw_url}/models", 30))
-        else:
-            raise SystemExit("--server vllm: give its address with --base-url")
         model = httpx.get(f"{raw_url}/models").json()["data"][0]["id"]
         targets = [Target("model server", raw_url, model)]
 
@@ -225,12 +222,20 @@ def main() -> None:
         if options.peer:
             port = _port()
             python = _peer_python(options.home)
-            command = [str(python.with_name("optillm")), "--approach", "none", "--port", str(port), "--base-url", raw_url]
+            command = [
+                str(python.with_name("optillm")),
+                "--approach",
+                "none",
+                "--port",
+                str(port),
+                "--base-url",
+                raw_url,
+            ]
             env = {"OPENAI_API_KEY": "none"}
             stack.enter_context(process(command, env, f"http://127.0.0.1:{port}/health", 180))
             targets.append(Target("optillm none", f"http://127.0.0.1:{port}/v1", model))
 
-        measure(targets, options.requests, options.max_tokens, console)
+        measure(targets, options.requests, options.max_tokens, options.blocks, console)
         console.print(f"memory of the service after the run: {_rss_mb(pid):.0f} MB (limit 250 MB)")
 
 
