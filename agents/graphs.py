@@ -20,6 +20,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from agents.base import Context
 from agents.tasks import Task
+from runtime.checkpoints import forget
 
 Build = Callable[[], "StateGraph[Any, Work, Any, Any]"]
 
@@ -43,7 +44,10 @@ async def run_graph(build: Build, start: dict[str, Any], work: Work, *, at_once:
     if here.values and not here.next:
         return dict(here.values)
     begin = None if here.values else start
-    return await _to_the_end(graph.ainvoke(begin, config, context=work, durability="async"))
+    end = await _to_the_end(graph.ainvoke(begin, config, context=work, durability="async"))
+    # What the run still needs stands in its steps; checkpoints of finished graphs would only pile up.
+    await forget(work.ctx.saver, work.ctx.run_id)
+    return end
 
 
 async def run_single(build: Build, start: dict[str, Any], work: Work) -> dict[str, Any]:
