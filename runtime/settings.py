@@ -107,7 +107,7 @@ class RunSettings(Section):
     concurrency: int = Field(16, ge=1, description="queued runs that one process executes at a time")
     heartbeat_s: float = Field(2.0, gt=0)
     dead_after_s: float = Field(12.0, gt=0, description="silence after which a process counts as dead")
-    flush_ms: float = Field(40.0, ge=0, description="token deltas are written at most this much later")
+    flush_ms: float = Field(150.0, ge=0, description="token deltas are written at most this much later")
     max_recoveries: int = Field(100, ge=1, description="then the run fails instead of being picked up again")
 
 
