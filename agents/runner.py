@@ -24,6 +24,7 @@ from runtime.errors import (
     MnemeError,
     ModelOverloaded,
     ModelRejected,
+    ModelUnavailable,
     RunCancelled,
     RunLost,
     StorageError,
@@ -43,6 +44,7 @@ from runtime.telemetry import get_logger, metrics, span_run
 
 log = get_logger(__name__)
 
+MODEL_POLL_S = 0.5
 INTERRUPTED = RunFailed(code="interrupted", message="the service is shutting down; the run goes on when it is back")
 
 
@@ -114,6 +116,9 @@ class Runner:
         elsewhere = record.status == "running" and record.executor != self._parts.executors.id
         if elsewhere and record.executor in await self._parts.executors.alive():
             return
+        await self._wait_for_model(record)
+        if self.stopping:
+            return
         try:
             started = self.started(record.agent, record.model, record.spec.seed)
         except UnknownName:
@@ -131,6 +136,22 @@ class Runner:
         self._parts.hub.notify(run_id)
         if claim is not None:
             await self.execute_claimed(claim)
+
+    async def _wait_for_model(self, record: RunRecord) -> None:
+        """Nobody waits for a queued run, so it may wait for a model server that is coming up, as after a restart.
+
+        It is not claimed meanwhile: a cancel ends it at once. When the time is up it runs, and its log says what failed.
+        """
+        with anyio.move_on_after(self._parts.settings.runs.model_wait_s):
+            while not self.stopping:
+                try:
+                    await (await self._parts.llms.get(record.spec.model)).models()
+                except ModelUnavailable:
+                    await anyio.sleep(MODEL_POLL_S)
+                except MnemeError:
+                    return  # not a matter of waiting: the execution meets it again and writes it down
+                else:
+                    return
 
     async def execute_claimed(self, claim: Claim, live: LiveRun | None = None) -> None:
         """Execute a run that this process has claimed. Raises nothing: whatever happens is written or logged."""

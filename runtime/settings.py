@@ -108,6 +108,9 @@ class RunSettings(Section):
     heartbeat_s: float = Field(2.0, gt=0)
     dead_after_s: float = Field(12.0, gt=0, description="silence after which a process counts as dead")
     flush_ms: float = Field(150.0, ge=0, description="token deltas are written at most this much later")
+    model_wait_s: float = Field(
+        300.0, ge=0, description="how long a queued run waits for a model server that cannot be reached"
+    )
     max_recoveries: int = Field(100, ge=1, description="then the run fails instead of being picked up again")
 
 

@@ -130,7 +130,12 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 def make_settings(home: Path, **flags: Any) -> Settings:
     """Settings for a test: nothing comes from the environment, runs are quick to move."""
     dotted = {key.replace("__", "."): value for key, value in flags.items()}
-    quick = {"llm.model": "scripted/echo", "database.synchronous": "NORMAL", "telemetry.log_level": "WARNING"}
+    quick = {
+        "runs.model_wait_s": 2.0,
+        "llm.model": "scripted/echo",
+        "database.synchronous": "NORMAL",
+        "telemetry.log_level": "WARNING",
+    }
     return load({"home": str(home), **quick, **dotted}, env={}).settings
 
 

@@ -10,10 +10,11 @@ from agents.build import open_service
 from agents.service import Service
 from runtime.errors import InvalidInput, UnknownName
 from runtime.events import RunFailed
+from runtime.llm.scripted_process import scripted_process
 from runtime.runs import RunSpec
 from runtime.settings import Settings
 from runtime.tables import Run
-from tests.conftest import make_settings
+from tests.conftest import free_port, make_settings
 
 pytestmark = pytest.mark.anyio
 
@@ -89,3 +90,31 @@ async def test_refused_runs_leave_nothing(settings: Settings) -> None:
             with pytest.raises((InvalidInput, UnknownName)):
                 await service.foreground(spec, owner=me)
         assert (await service.store.page(None)).items == []
+
+
+async def test_a_queued_run_waits_for_a_model_server_that_is_coming_up(settings: Settings) -> None:
+    port = free_port()
+    chosen = make_settings(
+        settings.home, llm__model="scripted", llm__base_url=f"http://127.0.0.1:{port}/v1", runs__model_wait_s=60.0
+    )
+    async with open_service(chosen) as service:
+        waiting = await service.submit(RunSpec("direct", "patience"), owner=await owner(service))
+        refused = await service.submit(RunSpec("direct", "never mind"), owner=await owner(service))
+        await anyio.sleep(1.5)
+        assert (await service.get(waiting.id, owner=None)).status == "queued"
+        assert (await service.cancel(refused.id, owner=None)).status == "cancelled"
+        with scripted_process(port=port):
+            record = await service.wait(waiting.id, owner=None, timeout_s=30)
+    assert record.status == "succeeded"
+    assert record.output == {"text": "You said: patience", "finish_reason": "stop"}
+
+
+async def test_a_queued_run_fails_clearly_when_no_model_server_comes_up(settings: Settings) -> None:
+    url = f"http://127.0.0.1:{free_port()}/v1"
+    chosen = make_settings(
+        settings.home, llm__base_url=url, llm__model="x", llm__retry_base_s=0.01, runs__model_wait_s=0.5
+    )
+    async with open_service(chosen) as service:
+        run = await service.submit(RunSpec("direct", "alone"), owner=await owner(service))
+        record = await service.wait(run.id, owner=None, timeout_s=30)
+    assert (record.status, (record.error or {})["code"]) == ("failed", "model_unavailable")
