@@ -1,21 +1,22 @@
 """DBOS in one place: a queued run is a workflow, and so is every run that is picked up after its process died.
 
-DBOS knows only `run_agent(run_id)`; what the run has done so far stands in our own tables, so executing a workflow again
-goes on behind the last finished step. DBOS's open part recovers by itself only what an executor id and application
-version of its own left behind; for the runs of a process that died, `recover` is called by a survivor
-(runtime/sweeper.py). The application version is a constant: a release that cannot continue an old run says so run by
-run (agents/runner.py) and must not leave it lying in the queue of a version that no process serves.
+DBOS knows only `run_agent(run_id)`, and one such function for each further lane (jobs of the memory store); what the work
+has done so far stands in our own tables, so executing a workflow again goes on behind the last finished step. DBOS's
+open part recovers by itself only what an executor id and application version of its own left behind; for the work of a
+process that died, `recover` is called by a survivor (runtime/sweeper.py). The application version is a constant: a
+release that cannot continue an old run says so run by run (agents/runner.py) and must not leave it lying in the queue
+of a version that no process serves.
 Source: ours, over DBOS 3.4.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final
 
 import anyio.to_thread
-from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos import DBOS, DBOSConfig, SetWorkflowID, WorkflowStatus
 
 from runtime.errors import StorageError, boundary
 from runtime.settings import Settings
@@ -27,6 +28,60 @@ POLL_S: Final = 0.2
 Execute = Callable[[str], Awaitable[None]]
 
 
+class Lane:
+    """A queue of its own beside the runs, with its own limit; made by `DurableRuns.lane` before the start.
+
+    The parts of a workflow's name are joined by dots: the id of the work, the number of the attempt, maybe a mark.
+    """
+
+    def __init__(self, name: str, execute: Execute, concurrency: int) -> None:
+        self.name = name
+        self.concurrency = concurrency
+        self._execute = execute
+        self._workflow: Callable[[str], Coroutine[Any, Any, None]] | None = None
+
+    def register(self) -> None:
+        """Make the workflow known to DBOS, which must have been made and not launched."""
+        execute = self._execute
+
+        @DBOS.workflow(name=f"run_{self.name}", max_recovery_attempts=None)
+        async def run_lane(work_id: str) -> None:
+            await execute(work_id)
+
+        self._workflow = run_lane
+
+    async def enqueue(self, work_id: str, attempt: int, mark: str = "") -> None:
+        """Put the work into the queue; doing it twice with the same attempt and mark is the same as once."""
+        assert self._workflow is not None, "the lane belongs to a DurableRuns that was not started"
+        name = f"{work_id}.{attempt}.{mark}" if mark else f"{work_id}.{attempt}"
+        with boundary(f"workflow of {work_id!r}", StorageError), SetWorkflowID(name):
+            await DBOS.enqueue_workflow_async(self.name, self._workflow, work_id)
+
+    async def waiting(self, work_id: str) -> bool:
+        """True when a workflow of this work is queued or being executed somewhere."""
+        return bool(await self._open(workflow_id_prefix=f"{work_id}."))
+
+    async def holders(self) -> dict[str, frozenset[str]]:
+        """The work that has been taken from this queue and is not finished, by the id of the executor that took it."""
+        held: dict[str, set[str]] = {}
+        for status in await self._open(queue_name=self.name, taken=True):
+            if status.executor_id:
+                held.setdefault(status.executor_id, set()).add(status.workflow_id.partition(".")[0])
+        return {executor: frozenset(ids) for executor, ids in held.items()}
+
+    async def _open(
+        self, *, workflow_id_prefix: str | None = None, queue_name: str | None = None, taken: bool = False
+    ) -> list[WorkflowStatus]:
+        with boundary(f"workflows of the lane {self.name!r}", StorageError):
+            return await DBOS.list_workflows_async(
+                workflow_id_prefix=workflow_id_prefix,
+                queue_name=queue_name,
+                status=["PENDING"] if taken else ["PENDING", "ENQUEUED", "DELAYED"],
+                load_input=False,
+                load_output=False,
+            )
+
+
 class DurableRuns:
     """Queues runs and hands them to `execute`. One per process, because DBOS is; belongs to one event loop."""
 
@@ -34,6 +89,12 @@ class DurableRuns:
         self._settings = settings
         self._executor_id = executor_id
         self._execute = execute
+        self._lanes: dict[str, Lane] = {}
+
+    def lane(self, name: str, execute: Execute, *, concurrency: int) -> Lane:
+        """Add a queue for other work; before `start`."""
+        self._lanes[name] = Lane(name, execute, concurrency)
+        return self._lanes[name]
 
     async def start(self, *, take_queued: bool = True) -> None:
         """Open the workflow database and begin to take queued runs, if this process is to. Raises `StorageError`."""
@@ -58,6 +119,8 @@ class DurableRuns:
                 await execute(run_id)
 
             self._workflow = run_agent
+            for lane in self._lanes.values():
+                lane.register()
             if not take_queued:
                 DBOS.listen_queues([])
             # Launched on the loop's own thread, so that queued workflows run on this loop and not on one of DBOS's.
@@ -68,6 +131,13 @@ class DurableRuns:
                 polling_interval_sec=POLL_S,
                 on_conflict="always_update",
             )
+            for lane in self._lanes.values():
+                await DBOS.register_queue_async(
+                    lane.name,
+                    worker_concurrency=lane.concurrency,
+                    polling_interval_sec=POLL_S,
+                    on_conflict="always_update",
+                )
 
     async def stop(self) -> None:
         """Stop taking runs. Runs that are still going stay open and are picked up by the next process."""

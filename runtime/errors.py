@@ -3,7 +3,9 @@
     MnemeError                      every error that is ours; `.code` is stable, the message names thing, expectation, fix
     ├── InvalidInput                the caller's fault: `.param` names the field
     │   ├── UnknownName             an agent, model, run, vault, option or task kind that does not exist
+    │   │   └── Gone                it did exist, and was deleted or has expired
     │   └── Conflict                the thing is in a state that does not allow it
+    │       └── Stale               it was changed since the caller last saw it
     ├── SettingsError               configuration: a key, a value or a file
     ├── AuthError                   no credential, or a wrong one
     │   └── Forbidden               the credential is good but does not allow this
@@ -58,6 +60,23 @@ class Conflict(InvalidInput):
     """The thing exists, but its state does not allow what was asked."""
 
     code = "conflict"
+
+
+class Gone(UnknownName):
+    """What was named existed, and the caller may know that; it was deleted or has expired."""
+
+    code = "gone"
+
+
+class Stale(Conflict):
+    """An edit of a version that is not the current one. `current` is the version that is."""
+
+    code = "stale"
+
+    def __init__(self, message: str, *, expected: int, current: int) -> None:
+        super().__init__(message, param="version")
+        self.expected = expected
+        self.current = current
 
 
 class SettingsError(MnemeError):

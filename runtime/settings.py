@@ -21,11 +21,14 @@ from runtime.errors import SettingsError
 
 PREFIX = "MNEME_"
 PACKAGED_MODEL = "smollm2-135m-instruct"
+PACKAGED_ENCODER = "minilm-l6"
 # Variables of other programs that are honoured, below their own MNEME_ counterparts.
 FOREIGN = {
     "DATABASE_URL": "database.url",
     "OPENAI_BASE_URL": "llm.base_url",
     "OPENAI_API_KEY": "llm.api_key",
+    "QDRANT_URL": "qdrant.url",
+    "QDRANT_API_KEY": "qdrant.api_key",
 }
 
 
@@ -63,6 +66,32 @@ class EngineSettings(Section):
     omp_threads_bind: str = Field("auto", description="CPU only: VLLM_CPU_OMP_THREADS_BIND")
     extra_args: list[str] = []
     ready_timeout_s: float = Field(900.0, gt=0)
+
+
+class EmbedSettings(Section):
+    """What turns memories and questions into vectors. With `base_url` a server of the OpenAI protocol does."""
+
+    model: str = Field(
+        PACKAGED_ENCODER, description="minilm-l6, wordllama-256, hashing-384; with base_url the model's name there"
+    )
+    base_url: str | None = Field(None, description="server with /embeddings, e.g. http://127.0.0.1:8001/v1")
+    api_key: SecretStr | None = None
+    dim: int | None = Field(None, ge=2, le=65536, description="default: what the encoder gives; another is refused")
+    prefix_doc: str = Field("", description="with base_url: what the model expects before a document")
+    prefix_query: str = Field("", description="with base_url: what the model expects before a question")
+    batch_size: int = Field(64, ge=1, le=4096, description="texts encoded at a time")
+    threads: int | None = Field(None, ge=1, le=64, description="default: half of the processors; not with base_url")
+    timeout_s: float = Field(60.0, gt=0, description="with base_url: longest wait for one batch")
+    codec: Literal["f32", "f16", "int8", "f8_e4m3", "pca50_f8", "binary"] = Field(
+        "int8", description="how the index keeps vectors; the database keeps float16"
+    )
+
+
+class QdrantSettings(Section):
+    """The Qdrant server that keeps the vectors. Without `url` an index within this process does."""
+
+    url: str | None = Field(None, description="e.g. http://127.0.0.1:6333")
+    api_key: SecretStr | None = None
 
 
 class DatabaseSettings(Section):
@@ -132,6 +161,8 @@ class Settings(BaseSettings):
     home: Path = Field(Path("~/.mneme"), description="database, models, engines, artefacts")
     llm: LLMSettings = LLMSettings()
     engine: EngineSettings = EngineSettings()
+    embed: EmbedSettings = EmbedSettings()
+    qdrant: QdrantSettings = QdrantSettings()
     database: DatabaseSettings = DatabaseSettings()
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()

@@ -16,6 +16,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+import memory.tables  # noqa: F401 - every table that is emptied between tests
+from memory.indices import lexical
 from runtime.db import Database, open_database
 from runtime.migrate import upgrade
 from runtime.settings import Settings, load
@@ -172,7 +174,7 @@ def any_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
         made: Settings = request.getfixturevalue("settings")
         return made
     url: str = request.getfixturevalue("migrated_postgres")
-    tables = sql.SQL(", ").join(map(sql.Identifier, Base.metadata.tables))
+    tables = sql.SQL(", ").join(map(sql.Identifier, (*Base.metadata.tables, *lexical.TABLES["postgresql"])))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET lock_timeout = '5s'")
         connection.execute(sql.SQL("TRUNCATE {}").format(tables))

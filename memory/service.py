@@ -1,0 +1,414 @@
+"""Memory: the one door to the store, for agents, HTTP, MCP, command line and graphs alike.
+
+Every call names who acts; the access decision and the audit are in here and nowhere else. A write is acknowledged when
+its transaction is committed; the vector index follows through the outbox, and full text finds it at once.
+Source: memos §2.4, §3; contract §4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar
+
+from memory import access, audit, erase, explain, grants, merging, store, versions
+from memory.admission import Verdict
+from memory.changes import admissible, applied
+from memory.conflict import supersedes
+from memory.core import Core
+from memory.lifecycle import lifetime_over
+from memory.listing import Page, Where, page
+from memory.recall import Recaller
+from memory.tx import Tx
+from memory.types import Actor, Change, Draft, EdgeType, MemCube, Query, Recall, Source, State, Verb, Version
+from memory.uses import Uses
+from runtime.errors import Conflict, Gone, InvalidInput, MnemeError
+from runtime.ids import new_id
+from runtime.telemetry import get_logger
+
+T = TypeVar("T")
+Wait = Literal["committed", "indexed", "extracted"]
+MAX_BATCH = 1000
+
+log = get_logger(__name__)
+
+
+class Embedding(Protocol):
+    """Makes vectors in every profile that is written (memory/profiles.py)."""
+
+    async def documents(self, texts: Sequence[str]) -> list[store.Vectors]:
+        """One mapping (profile id → unit vector) for each text. Raises `MnemeError`."""
+        ...
+
+
+class Admission(Protocol):
+    """Decides what may enter (memory/admission.py with its neighbours)."""
+
+    async def judge(self, actor: Actor, vault_id: str, drafts: Sequence[Draft]) -> list[Verdict]:
+        """One verdict for each draft."""
+        ...
+
+
+class Indexing(Protocol):
+    """Waits for the indexes (memory/outbox.py)."""
+
+    async def wait_for(self, ids: Sequence[str]) -> bool:
+        """Whether all of them got into the index; False when it cannot be reached."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of one draft. `memory` is None exactly when nothing was stored, and `error` says why."""
+
+    memory: MemCube | None
+    created: bool
+    outcome: str
+    reasons: tuple[str, ...] = ()
+    error: MnemeError | None = None
+    indexed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the service needs beside the core; wired in memory/opening.py."""
+
+    embedding: Embedding
+    admission: Admission
+    indexing: Indexing
+    recaller: Recaller
+    uses: Uses
+
+
+class Memory:
+    """See the module. All methods raise `UnknownName` for what the actor may not see, `Forbidden` for what it may not do."""
+
+    def __init__(self, core: Core, parts: Context) -> None:
+        self.core = core
+        self._parts = parts
+
+    async def add(
+        self,
+        actor: Actor,
+        drafts: Sequence[Draft],
+        *,
+        vault: str | None = None,
+        wait: Wait = "committed",
+        force: bool = False,
+        reason: str = "",
+    ) -> list[Added]:
+        """Store drafts in one transaction and say what became of each; a draft that cannot be stored stops no other.
+
+        `force` stores what admission would refuse. Raises `InvalidInput` for more than `MAX_BATCH`.
+        """
+        if len(drafts) > MAX_BATCH:
+            raise InvalidInput(f"memories: {len(drafts)} in one call; expected at most {MAX_BATCH}", param="memories")
+        ref = vault or access.DEFAULT
+        await self.core.default_vault(actor)
+        home = (await self.core.read(actor, lambda tx: access.vault(tx, ref, "write"))).vault
+        if home.archived_at is not None:
+            raise Conflict(f"vault {home.name!r} is archived; restore it before you write", param="vault")
+        answers: dict[int, Added] = {}
+        usable: dict[int, Draft] = {}
+        for place, draft in enumerate(drafts):
+            try:
+                usable[place] = admissible(draft, home, self.core.clock.now())
+            except InvalidInput as error:
+                answers[place] = Added(None, created=False, outcome="refused", error=error)
+        verdicts = await self._parts.admission.judge(actor, home.id, list(usable.values()))
+        new: dict[int, store.NewMemory] = {}
+        for (place, draft), verdict in zip(list(usable.items()), verdicts, strict=True):
+            if verdict.outcome == "drop" and not force:
+                answers[place] = Added(None, created=False, outcome="dropped", reasons=verdict.reasons)
+                continue
+            held = verdict.outcome == "quarantine" and not force
+            state: State = "quarantined" if held else draft.state
+            new[place] = store.NewMemory(
+                new_id("mem"), home.id, replace(draft, state=state), new_id("prv"), reason=reason
+            )
+        vectors = await self._vectors([item.draft.content for item in new.values()])
+        ready = [replace(item, vectors=made) for item, made in zip(new.values(), vectors, strict=True)]
+
+        def work(tx: Tx) -> list[store.Inserted]:
+            allowed = access.vault(tx, home.id, "write")
+            inserted = store.insert_all(tx, ready)
+            for item in inserted:
+                if not item.duplicate:
+                    _close_superseded(tx, item.cube)
+            made = [item.cube.id for item in inserted if not item.duplicate]
+            if made:
+                audit.record(
+                    tx,
+                    "add",
+                    "memory",
+                    made[0],
+                    chain=home.id,
+                    rule=allowed.rule,
+                    detail={"count": len(made), "ids": made[:100]},
+                )
+            return inserted
+
+        inserted = await self.core.write(actor, work) if ready else []
+        reasons = {place: verdict.reasons for place, verdict in zip(usable, verdicts, strict=True)}
+        for place, item in zip(new, inserted, strict=True):
+            outcome = "duplicate" if item.duplicate else item.cube.state
+            answers[place] = Added(item.cube, not item.duplicate, outcome, reasons[place])
+        if wait != "committed" and inserted:
+            if await self._parts.indexing.wait_for([item.cube.id for item in inserted]):
+                answers = {place: replace(added, indexed=added.memory is not None) for place, added in answers.items()}
+        return [answers[place] for place in range(len(drafts))]
+
+    async def get(self, actor: Actor, memory_id: str, *, verb: Verb = "read") -> MemCube:
+        """A memory as it is. Raises `Gone` for one that was deleted or has expired."""
+        cube, allowed = await self.core.read(actor, lambda tx: access.memory(tx, memory_id, verb))
+        await self._spend(actor, [allowed])
+        return _present(cube, self.core)
+
+    async def list(self, actor: Actor, where: Where, *, after: str | None = None, limit: int = 50) -> Page:
+        """The memories of a vault, the newest first. Raises `InvalidInput` for an unknown cursor."""
+        await self.core.default_vault(actor)
+
+        def work(tx: Tx) -> tuple[Page, access.Access]:
+            allowed = access.vault(tx, where.vault or access.DEFAULT, "read")
+            return page(tx, allowed, where, after=after, limit=limit), allowed
+
+        found, allowed = await self.core.read(actor, work)
+        await self._spend(actor, [allowed])
+        return found
+
+    async def search(self, actor: Actor, query: Query) -> Recall:
+        """Find memories. Each hit carries its scores, its ranks and a reason; see memory/recall.py."""
+        await self.core.default_vault(actor)
+        allowed = await self.core.read(actor, lambda tx: access.vaults(tx, query.vaults, "read"))
+        found = await self._parts.recaller.recall(actor, query)
+        await self._spend(actor, allowed)
+        self._parts.uses.note(hit.memory.id for hit in found.hits)
+        return found
+
+    async def edit(
+        self, actor: Actor, memory_id: str, change: Change, *, expect: int, sources: Sequence[Source] = ()
+    ) -> MemCube:
+        """Make the next version. Raises `Stale` when `expect` is not the current one, `Gone`, `Conflict`, `InvalidInput`."""
+        seen = await self.get(actor, memory_id, verb="write")
+        if seen.version != expect:
+            raise store.stale(seen, expect)
+        new = applied(seen, change)
+        vectors = (await self._vectors([new["content"]]))[0] if "content" in new else None
+
+        def work(tx: Tx) -> MemCube:
+            cube, allowed = access.memory(tx, memory_id, "write")
+            after = store.change(
+                tx,
+                _present(cube, self.core),
+                kind=change.kind,
+                reason=change.reason,
+                expect=expect,
+                vectors=vectors,
+                sources=sources,
+                **new,
+            )
+            _written(tx, change.kind, after, allowed, {"version": after.version, "fields": sorted(new)})
+            return after
+
+        return await self.core.write(actor, work)
+
+    async def move(
+        self, actor: Actor, memory_id: str, event: str, *, expect: int | None = None, reason: str = ""
+    ) -> MemCube:
+        """Let a lifecycle event happen: archive, freeze, unfreeze, restore, approve, reject. Raises `Conflict`, `Stale`."""
+
+        def work(tx: Tx) -> MemCube:
+            cube, allowed = access.memory(tx, memory_id, "write")
+            owner = allowed.rule == "owner"
+            after = store.move(tx, cube, event, expect=expect, reason=reason, by_owner=owner)
+            _written(tx, event, after, allowed, {"version": after.version, "state": after.state})
+            return after
+
+        return await self.core.write(actor, work)
+
+    async def delete(self, actor: Actor, memory_id: str, *, expect: int, reason: str = "") -> MemCube:
+        """Take the memory out of sight at once; its text goes at its purge date, or with `purge`. Raises `Stale`."""
+
+        def work(tx: Tx) -> MemCube:
+            cube, allowed = access.memory(tx, memory_id, "delete")
+            if cube.state == "deleted":
+                raise Gone(f"memory {memory_id!r} was deleted")
+            after = store.move(tx, cube, "delete", expect=expect, reason=reason)
+            _written(tx, "delete", after, allowed, {"version": after.version})
+            return after
+
+        return await self.core.write(actor, work)
+
+    async def purge(self, actor: Actor, memory_id: str) -> erase.Receipt:
+        """Erase the memory for good and say what was removed; purging twice gives an empty receipt."""
+
+        def work(tx: Tx) -> erase.Receipt:
+            cube, allowed = access.memory(tx, memory_id, "delete")
+            if cube.state not in {"deleted", "expired"}:
+                cube = store.move(tx, cube, "delete", reason="purge")
+            receipt = erase.erase(tx, cube)
+            _written(tx, "purge", cube, allowed, dict(receipt.removed))
+            return receipt
+
+        receipt = await self.core.write(actor, work)
+        for location in receipt.files:
+            Path(location).unlink(missing_ok=True)
+        if await self._parts.indexing.wait_for([memory_id]):
+            receipt = replace(receipt, pending=())
+        return receipt
+
+    async def restore(self, actor: Actor, memory_id: str, version: int, *, expect: int) -> MemCube:
+        """Make an old version the next one; history only grows. Raises `UnknownName` for a version that there is not."""
+        before = await self._reading(
+            actor, memory_id, "write", lambda tx, _: versions.at_version(tx, memory_id, version)
+        )
+        if before.redacted:
+            raise Gone(f"memory {memory_id!r}: version {version} was erased")
+        vectors = (await self._vectors([before.content]))[0]
+
+        def work(tx: Tx) -> MemCube:
+            cube, allowed = access.memory(tx, memory_id, "write")
+            then = versions.restored(cube, before)
+            old = {name: getattr(then, name) for name in _RESTORED}
+            if cube.state in {"merged", "archived", "expired", "deleted"}:
+                after = store.move(
+                    tx,
+                    cube,
+                    "restore",
+                    expect=expect,
+                    kind="restore",
+                    reason=f"version {version}",
+                    vectors=vectors,
+                    content=before.content,
+                    **old,
+                )
+            else:
+                after = store.change(
+                    tx,
+                    _present(cube, self.core),
+                    kind="restore",
+                    reason=f"version {version}",
+                    expect=expect,
+                    vectors=vectors,
+                    content=before.content,
+                    **old,
+                )
+            _written(tx, "restore", after, allowed, {"version": after.version, "from": version})
+            return after
+
+        return await self.core.write(actor, work)
+
+    async def link(self, actor: Actor, src_id: str, dst_id: str, edge: EdgeType, weight: float = 1.0) -> None:
+        """Link two memories that the actor may write and read."""
+
+        def work(tx: Tx) -> None:
+            src, allowed = access.memory(tx, src_id, "write")
+            access.memory(tx, dst_id, "read")
+            store.link(tx, src_id, dst_id, edge, weight)
+            _written(tx, "link", src, allowed, {"to": dst_id, "type": edge})
+
+        await self.core.write(actor, work)
+
+    async def merge(self, actor: Actor, ids: Sequence[str], *, content: str | None = None, reason: str = "") -> MemCube:
+        """Fold memories that say the same into the richest of them, or into the given text. Raises `Conflict`."""
+        if len(set(ids)) < 2:
+            raise InvalidInput(f"ids {list(ids)!r}: expected two or more different memories", param="ids")
+        vectors = None if content is None else (await self._vectors([content]))[0]
+
+        def work(tx: Tx) -> MemCube:
+            found = [access.memory(tx, memory_id, "write") for memory_id in dict.fromkeys(ids)]
+            cubes = [_present(cube, self.core) for cube, _ in found]
+            keep = cubes[0]
+            for other in cubes[1:]:
+                keep, _ = merging.richer(keep, other)
+            for other in cubes:
+                if other.id != keep.id:
+                    keep = merging.merge(tx, keep, other, vectors=vectors, content=content, reason=reason)
+            _written(tx, "merge", keep, found[0][1], {"ids": [cube.id for cube in cubes]})
+            return keep
+
+        return await self.core.write(actor, work)
+
+    async def history(self, actor: Actor, memory_id: str) -> list[Version]:
+        """Every version, the newest first; of a purged memory without text."""
+        return await self._reading(actor, memory_id, "read", lambda tx, _: versions.history(tx, memory_id))
+
+    async def diff(self, actor: Actor, memory_id: str, from_version: int, to_version: int) -> explain.Difference:
+        """What changed between two versions."""
+        return await self._reading(
+            actor, memory_id, "read", lambda tx, _: explain.difference(tx, memory_id, from_version, to_version)
+        )
+
+    async def provenance(self, actor: Actor, memory_id: str) -> explain.Provenance:
+        """Sources and links."""
+        return await self._reading(actor, memory_id, "read", explain.provenance)
+
+    async def _reading(self, actor: Actor, memory_id: str, verb: Verb, work: _OnMemory[T]) -> T:
+        def read(tx: Tx) -> tuple[T, access.Access]:
+            cube, allowed = access.memory(tx, memory_id, verb)
+            if cube.state in {"deleted", "expired"} and allowed.rule != "owner":
+                raise Gone(f"memory {memory_id!r} was deleted or has expired")
+            return work(tx, cube), allowed
+
+        result, allowed = await self.core.read(actor, read)
+        await self._spend(actor, [allowed])
+        return result
+
+    async def _spend(self, actor: Actor, allowed: Sequence[access.Access]) -> None:
+        metered = [item for item in allowed if item.metered]
+        if metered:
+            await self.core.write(actor, lambda tx: grants.spend(tx, metered))
+
+    async def _vectors(self, texts: Sequence[str]) -> list[store.Vectors]:
+        """Vectors, or none where the encoder cannot be asked: the relay makes them later, full text finds them now."""
+        if not texts:
+            return []
+        try:
+            return await self._parts.embedding.documents(texts)
+        except MnemeError as error:
+            log.warning("memory.not_embedded", count=len(texts), code=error.code, error=error.message)
+            return [{} for _ in texts]
+
+
+class _OnMemory(Protocol[T]):
+    def __call__(self, tx: Tx, cube: MemCube, /) -> T: ...
+
+
+_RESTORED = (
+    "semantic_type",
+    "data",
+    "subject",
+    "attribute",
+    "title",
+    "speaker",
+    "entities",
+    "tags",
+    "sensitivity",
+    "confidence",
+    "priority",
+    "pinned",
+    "watermark",
+    "valid_from",
+    "valid_to",
+    "occurred_at",
+    "expires_at",
+)
+
+
+def _present(cube: MemCube, core: Core) -> MemCube:
+    """The memory, unless it is gone; that does not depend on when the sweep comes by."""
+    over = lifetime_over(cube.state, cube.expires_at, cube.sensitivity, core.clock.now())
+    if cube.state in {"deleted", "expired"} or over:
+        raise Gone(f"memory {cube.id!r} was deleted or has expired; its content is not shown")
+    return cube
+
+
+def _close_superseded(tx: Tx, new: MemCube) -> None:
+    for old in store.same_slot(tx, new):
+        if supersedes(old, new):
+            store.supersede(tx, old, new)
+
+
+def _written(tx: Tx, action: str, cube: MemCube, allowed: access.Access, detail: Mapping[str, object]) -> None:
+    audit.record(tx, action, "memory", cube.id, chain=cube.vault_id, rule=allowed.rule, detail=detail)

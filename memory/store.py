@@ -1,0 +1,406 @@
+"""The facts: the only writer of memories and of all that follows from them.
+
+Each function works inside the caller's transaction. A change of a memory writes its row, a version, its nodes in the
+hypergraph, its full-text row, its vector and the outbox entry together, so that after a crash either all of it is there
+or none. `version` is the optimistic lock: an edit names the version that it saw. Source: memos §2.2, §3.1, §3.4; design
+storage §6.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from memory import incidence, rows, text, versions
+from memory.codecs import blob
+from memory.indices import lexical
+from memory.lifecycle import next_state
+from memory.tables import ArtifactRow, BlobRow, EdgeRow, MemoryRow, OutboxRow, SourceRow, VersionRow
+from memory.tx import Tx
+from memory.types import LIVE, ChangeKind, Draft, EdgeType, MemCube, Source
+from runtime.errors import Conflict, Gone, InvalidInput, Stale, UnknownName
+from runtime.ids import new_id
+
+Vectors = Mapping[str, NDArray[np.float32]]
+DELETED_KEPT = timedelta(days=30)
+EXPIRED_KEPT = timedelta(days=7)
+# Changes of these alter what the full-text row or the vector is made from.
+LEXICAL = frozenset({"content", "title", "speaker", "entities", "subject", "attribute", "tags"})
+IDENTITY = frozenset({"content", "semantic_type", "subject", "attribute", "session_id", "position"})
+# Of these there is one current statement about an attribute of a subject; a newer one takes its place.
+SLOTTED = ("fact", "preference")
+
+
+@dataclass(frozen=True, slots=True)
+class NewMemory:
+    """A draft that was admitted, with its id and its vector in every profile that is written."""
+
+    id: str
+    vault_id: str
+    draft: Draft
+    provenance_id: str
+    vectors: Vectors = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """What became of a draft: the new memory, or the live one of the same words that was there."""
+
+    cube: MemCube
+    duplicate: bool
+
+
+def insert_all(tx: Tx, new: Sequence[NewMemory]) -> list[Inserted]:
+    """Store memories; the answer is in their order. An exact duplicate gives the memory that is there already."""
+    positions = _positions(tx, new)
+    values = [_row_of(tx, item, position) for item, position in zip(new, positions, strict=True)]
+    seqs = _insert_rows(tx, values)
+    fresh = [item for item in new if item.id in seqs]
+    by_id = {row["id"]: row for row in values}
+    made = {item.id: _made(by_id[item.id], seqs[item.id]) for item in fresh}
+    if fresh:
+        tx.connection.execute(
+            insert(VersionRow),
+            [
+                versions.first(made[i.id], by_id[i.id]["digest_key"], actor_id=tx.actor.user_id, reason=i.reason)
+                for i in fresh
+            ],
+        )
+        _write_sources(tx, [(made[i.id], source) for i in fresh for source in i.draft.sources])
+        incidence.add(tx, [made[i.id] for i in fresh])
+        for item in fresh:
+            _put_text(tx, made[item.id])
+        _write_blobs(tx, [(made[item.id], item.vectors) for item in fresh])
+        _enqueue(tx, [made[item.id] for item in fresh])
+    return [
+        Inserted(made[item.id], duplicate=False)
+        if item.id in made
+        else Inserted(_duplicate_of(tx, by_id[item.id]), duplicate=True)
+        for item in new
+    ]
+
+
+def get(tx: Tx, memory_id: str) -> MemCube:
+    """The memory as it is, without an access decision. Raises `UnknownName`."""
+    cube = rows.cubes(tx, [memory_id]).get(memory_id)
+    if cube is None:
+        raise UnknownName(f"memory {memory_id!r}: not found")
+    return cube
+
+
+def many(tx: Tx, ids: Sequence[str]) -> dict[str, MemCube]:
+    """The memories as they are; unknown ids are left out."""
+    return rows.cubes(tx, ids)
+
+
+def change(
+    tx: Tx,
+    cube: MemCube,
+    *,
+    kind: ChangeKind,
+    reason: str = "",
+    expect: int | None = None,
+    vectors: Vectors | None = None,
+    sources: Sequence[Source] = (),
+    **new: Any,
+) -> MemCube:
+    """Make the next version of `cube` with the header fields and `content` in `new`, and return it.
+
+    `expect` is the version that the caller saw; None takes that of `cube`. Without a vector for a new text the relay
+    embeds it. Raises `Stale` when somebody else was faster, `Conflict` for a frozen memory or a text that another live
+    memory of the vault already has.
+    """
+    if expect is not None and expect != cube.version:
+        raise stale(cube, expect)
+    if not cube.content:
+        raise Gone(f"memory {cube.id!r} was purged; nothing of it is left")
+    if cube.state == "frozen" and kind != "state":
+        raise Conflict(f"memory {cube.id!r} is frozen; unfreeze it before you change it", param="state")
+    after = replace(cube, version=cube.version + 1, updated_at=tx.now, **new)
+    changed = {name for name in new if getattr(after, name) != getattr(cube, name)}
+    values: dict[str, Any] = {name: _stored(after, name) for name in changed}
+    if changed & (IDENTITY | {"state"}):
+        values |= _identity(tx, cube, after)
+    if "content" in changed:
+        values["simhash"] = text.simhash(after.content)
+    done = tx.connection.execute(
+        update(MemoryRow)
+        .where(MemoryRow.seq == cube.seq, MemoryRow.version == cube.version)
+        .values(version=after.version, updated_at=tx.now, vector_state="pending", **values)
+    )
+    if done.rowcount != 1:
+        raise stale(get(tx, cube.id), cube.version)
+    versions.add(tx, after, change=kind, reason=reason)
+    _write_sources(tx, [(after, source) for source in sources])
+    if "entities" in changed:
+        incidence.remove(tx, [cube.seq])
+        incidence.add(tx, [after])
+    if changed & LEXICAL:
+        lexical.drop(tx.connection, [cube.seq])
+        _put_text(tx, after)
+    if "content" in changed or vectors:
+        _replace_blobs(tx, after, vectors or {})
+        tx.connection.execute(
+            update(ArtifactRow)
+            .where(ArtifactRow.memory_id == cube.id, ArtifactRow.state != "evicted")
+            .values(state="stale")
+        )
+    _enqueue(tx, [after])
+    return replace(after, vector_state="pending")
+
+
+def move(
+    tx: Tx,
+    cube: MemCube,
+    event: str,
+    *,
+    expect: int | None = None,
+    reason: str = "",
+    by_owner: bool = True,
+    kind: ChangeKind = "state",
+    vectors: Vectors | None = None,
+    **new: Any,
+) -> MemCube:
+    """Let `event` happen to the memory (memory/lifecycle.py). Raises `Conflict` for a move that there is not, `Stale`."""
+    if expect is not None and expect != cube.version:
+        raise stale(cube, expect)
+    state = next_state(cube.state, event, superseded=cube.superseded_at is not None, by_owner=by_owner)
+    if state == "deleted":
+        new |= {"deleted_at": tx.now, "purge_after": tx.now + DELETED_KEPT}
+    elif state == "expired":
+        new |= {"purge_after": tx.now + EXPIRED_KEPT}
+    elif state == "activated":
+        new = {"superseded_at": None, "deleted_at": None, "purge_after": None} | new
+        if cube.state == "expired" and cube.expires_at is not None and cube.expires_at <= tx.now:
+            new.setdefault("expires_at", None)
+    if state in {"deleted", "expired"}:
+        # Its files were made from a text that may not be used any more.
+        tx.connection.execute(
+            update(ArtifactRow)
+            .where(ArtifactRow.memory_id == cube.id, ArtifactRow.state != "evicted")
+            .values(state="stale")
+        )
+    return change(tx, cube, kind=kind, reason=reason or event, vectors=vectors, state=state, **new)
+
+
+def supersede(tx: Tx, old: MemCube, new: MemCube, *, reason: str = "") -> MemCube:
+    """Close `old` because `new` is true from its `valid_from` on; both stay readable. Raises as `move` does."""
+    closed = new.valid_from or new.occurred_at or tx.now
+    link(tx, new.id, old.id, "SUPERSEDES")
+    return move(tx, old, "supersede", reason=reason or f"superseded by {new.id}", valid_to=closed, superseded_at=tx.now)
+
+
+def same_slot(tx: Tx, cube: MemCube) -> list[MemCube]:
+    """The other current statements of the vault about the same attribute of the same subject."""
+    if cube.subject is None or cube.attribute is None or cube.semantic_type not in SLOTTED:
+        return []
+    query = rows.SELECT.where(
+        MemoryRow.vault_id == cube.vault_id,
+        MemoryRow.subject == cube.subject,
+        MemoryRow.attribute == cube.attribute,
+        MemoryRow.semantic_type == cube.semantic_type,
+        MemoryRow.state == "activated",
+        MemoryRow.seq != cube.seq,
+    )
+    return [rows.cube(row, tx.now) for row in tx.connection.execute(query)]
+
+
+def link(tx: Tx, src_id: str, dst_id: str, edge: EdgeType, weight: float = 1.0) -> None:
+    """Link two memories; the same link twice is one, with the later weight. Raises `InvalidInput`."""
+    if src_id == dst_id:
+        raise InvalidInput(f"memory {src_id!r}: cannot be linked to itself", param="to")
+    make = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+    row = make(EdgeRow).values(src_id=src_id, dst_id=dst_id, type=edge, weight=weight, at=tx.now)
+    tx.connection.execute(
+        row.on_conflict_do_update(index_elements=["src_id", "dst_id", "type"], set_={"weight": weight, "at": tx.now})
+    )
+
+
+def stale(cube: MemCube, expected: int) -> Stale:
+    """The error for an edit of a version that is not the current one."""
+    return Stale(
+        f"memory {cube.id!r} is at version {cube.version}, you expected {expected}; read it and edit again",
+        expected=expected,
+        current=cube.version,
+    )
+
+
+def _row_of(tx: Tx, item: NewMemory, position: int | None) -> dict[str, Any]:
+    draft = item.draft
+    placed = draft.session_id is not None and draft.position is not None
+    return {
+        "id": item.id,
+        "vault_id": item.vault_id,
+        "version": 1,
+        "state": draft.state,
+        "content": draft.content,
+        "content_hash": _hash_of(draft, placed) if draft.state in LIVE else None,
+        "simhash": text.simhash(draft.content),
+        "digest_key": secrets.token_bytes(32),
+        "kind": draft.kind,
+        "semantic_type": draft.semantic_type,
+        "data": dict(draft.data),
+        "subject": draft.subject,
+        "attribute": draft.attribute,
+        "title": draft.title,
+        "speaker": draft.speaker,
+        "entities": list(draft.entities),
+        "tags": list(draft.tags),
+        "sensitivity": list(draft.sensitivity),
+        "origin": draft.origin,
+        "provenance_id": item.provenance_id,
+        "confidence": draft.confidence,
+        "priority": draft.priority,
+        "pinned": draft.pinned,
+        "watermark": draft.watermark,
+        "valid_from": draft.valid_from,
+        "valid_to": draft.valid_to,
+        "occurred_at": draft.occurred_at,
+        "recorded_at": tx.now,
+        "updated_at": tx.now,
+        "superseded_at": None,
+        "expires_at": draft.expires_at,
+        "session_id": draft.session_id,
+        "position": position,
+        "placed": placed,
+        "created_by": tx.actor.user_id,
+        "deleted_at": None,
+        "purge_after": None,
+        "vector_state": "pending",
+        "embedded_version": None,
+    }
+
+
+def _made(row: Mapping[str, Any], seq: int) -> MemCube:
+    known = {item.name for item in fields(MemCube)}
+    values = {name: value for name, value in row.items() if name in known}
+    for name in rows.LISTS:
+        values[name] = tuple(values[name])
+    return MemCube(seq=seq, **values)
+
+
+def _insert_rows(tx: Tx, values: list[dict[str, Any]]) -> dict[str, int]:
+    """Insert what is no duplicate; the sequence number of each id that is new."""
+    if not values:
+        return {}
+    make = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+    statement = make(MemoryRow).on_conflict_do_nothing(
+        index_elements=["vault_id", "content_hash"], index_where=MemoryRow.content_hash.is_not(None)
+    )
+    made = tx.connection.execute(statement.returning(MemoryRow.id, MemoryRow.seq), values)
+    return {row.id: row.seq for row in made}
+
+
+def _duplicate_of(tx: Tx, row: Mapping[str, Any]) -> MemCube:
+    query = rows.SELECT.where(MemoryRow.vault_id == row["vault_id"], MemoryRow.content_hash == row["content_hash"])
+    return rows.cube(tx.connection.execute(query).one(), tx.now)
+
+
+def _hash_of(item: Draft | MemCube, placed: bool) -> str:
+    """Two memories with the same hash say the same about the same, at the same place of the same session."""
+    place = (item.session_id, item.position) if placed else (None, None)
+    return text.content_hash(item.content, repr((item.semantic_type, item.subject, item.attribute, *place)))
+
+
+def _identity(tx: Tx, before: MemCube, after: MemCube) -> dict[str, Any]:
+    """The content hash of the next version. Raises `Conflict` when another live memory has it."""
+    if after.state not in LIVE:
+        return {"content_hash": None}
+    placed: bool = tx.connection.execute(select(MemoryRow.placed).where(MemoryRow.seq == before.seq)).scalar_one()
+    hashed = _hash_of(after, placed)
+    other = tx.connection.execute(
+        select(MemoryRow.id).where(
+            MemoryRow.vault_id == after.vault_id, MemoryRow.content_hash == hashed, MemoryRow.seq != before.seq
+        )
+    ).scalar_one_or_none()
+    if other is not None:
+        raise Conflict(
+            f"memory {before.id!r}: {other!r} of the same vault already says this; edit or merge that one",
+            param="content",
+        )
+    return {"content_hash": hashed}
+
+
+def _positions(tx: Tx, new: Sequence[NewMemory]) -> list[int | None]:
+    """Where each one stands in its session; the next free place for those that do not say."""
+    following: dict[tuple[str, str], int] = {}
+    places: list[int | None] = []
+    for item in new:
+        session, place = item.draft.session_id, item.draft.position
+        if session is None or place is not None:
+            places.append(place)
+            continue
+        key = (item.vault_id, session)
+        if key not in following:
+            last = tx.connection.execute(
+                select(func.max(MemoryRow.position)).where(
+                    MemoryRow.vault_id == item.vault_id, MemoryRow.session_id == session
+                )
+            ).scalar_one()
+            following[key] = 0 if last is None else last + 1
+        places.append(following[key])
+        following[key] += 1
+    return places
+
+
+def _stored(cube: MemCube, name: str) -> Any:
+    value = getattr(cube, name)
+    if name in rows.LISTS:
+        return list(value)
+    return dict(value) if name == "data" else value
+
+
+def _write_sources(tx: Tx, sources: Sequence[tuple[MemCube, Source]]) -> None:
+    if sources:
+        tx.connection.execute(insert(SourceRow), [_source_row(cube, source) for cube, source in sources])
+
+
+def _source_row(cube: MemCube, source: Source) -> dict[str, Any]:
+    told = {item.name: getattr(source, item.name) for item in fields(Source)}
+    digest = hashlib.sha256(repr(sorted(told.items(), key=lambda item: item[0])).encode(errors="surrogatepass"))
+    return {
+        "id": new_id("src"),
+        "memory_id": cube.id,
+        "version": cube.version,
+        "provenance_id": cube.provenance_id,
+        "digest": digest.hexdigest(),
+        **told,
+    }
+
+
+def _put_text(tx: Tx, cube: MemCube) -> None:
+    named = (cube.title, cube.speaker, cube.subject, cube.attribute, *cube.entities, *cube.tags)
+    lexical.put(tx.connection, cube.seq, cube.vault_id, cube.content, " ".join(name for name in named if name))
+
+
+def _write_blobs(tx: Tx, vectors: Sequence[tuple[MemCube, Vectors]]) -> None:
+    made = [blob_row(cube, profile, vector) for cube, given in vectors for profile, vector in given.items()]
+    if made:
+        tx.connection.execute(insert(BlobRow), made)
+
+
+def _replace_blobs(tx: Tx, cube: MemCube, vectors: Vectors) -> None:
+    tx.connection.execute(delete(BlobRow).where(BlobRow.memory_seq == cube.seq))
+    _write_blobs(tx, [(cube, vectors)])
+
+
+def blob_row(cube: MemCube, profile_id: str, vector: NDArray[np.float32]) -> dict[str, Any]:
+    """The stored vector of one version in one profile."""
+    data, crc32 = blob.encode(vector)
+    return {"memory_seq": cube.seq, "profile_id": profile_id, "version": cube.version, "data": data, "crc32": crc32}
+
+
+def _enqueue(tx: Tx, cubes: Sequence[MemCube]) -> None:
+    tx.connection.execute(
+        insert(OutboxRow), [{"memory_id": c.id, "op": "sync", "version": c.version, "attempts": 0} for c in cubes]
+    )

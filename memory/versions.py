@@ -1,0 +1,170 @@
+"""The history of a memory: every text and header that ever was current, each with the time it was, linked by hashes.
+
+A hash covers the link before it and keyed digests of text and header. The key belongs to one memory and is destroyed
+with a purge: then the texts are gone, nobody can guess them from the digests, and the chain still verifies.
+Source: memos §2.2, §5 (erasure).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from pydantic import JsonValue
+from sqlalchemy import Row, insert, or_, select, update
+
+from memory import rows
+from memory.tables import MemoryRow, VersionRow
+from memory.tx import Tx
+from memory.types import ChangeKind, MemCube, Version
+from runtime.errors import UnknownName
+
+GENESIS = "0" * 64
+TICK = timedelta(microseconds=1)
+
+
+def first(cube: MemCube, key: bytes, *, actor_id: str, reason: str) -> dict[str, Any]:
+    """The row of version 1, to be inserted with the memory."""
+    return _row(cube, key, change="create", actor_id=actor_id, reason=reason, sys_from=cube.recorded_at, prev=GENESIS)
+
+
+def add(tx: Tx, cube: MemCube, *, change: ChangeKind, reason: str) -> None:
+    """Close the version before and append the one that `cube` is; its version number is one higher."""
+    key = tx.connection.execute(select(MemoryRow.digest_key).where(MemoryRow.id == cube.id)).scalar_one()
+    assert key is not None  # a purged memory has no next version
+    last = tx.connection.execute(
+        select(VersionRow.hash, VersionRow.sys_from).where(
+            VersionRow.memory_id == cube.id, VersionRow.version == cube.version - 1
+        )
+    ).one()
+    # Two changes within one tick of the clock, or a clock that was set back, must not give an empty interval.
+    moment = max(tx.now, last.sys_from + TICK)
+    tx.connection.execute(
+        update(VersionRow)
+        .where(VersionRow.memory_id == cube.id, VersionRow.version == cube.version - 1)
+        .values(sys_to=moment)
+    )
+    row = _row(cube, key, change=change, actor_id=tx.actor.user_id, reason=reason, sys_from=moment, prev=last.hash)
+    tx.connection.execute(insert(VersionRow), row)
+
+
+def history(tx: Tx, memory_id: str) -> list[Version]:
+    """Every version, the newest first."""
+    query = select(VersionRow.__table__).where(VersionRow.memory_id == memory_id).order_by(VersionRow.version.desc())
+    return [_version(row) for row in tx.connection.execute(query)]
+
+
+def at_version(tx: Tx, memory_id: str, version: int) -> Version:
+    """One version. Raises `UnknownName`."""
+    query = select(VersionRow.__table__).where(VersionRow.memory_id == memory_id, VersionRow.version == version)
+    row = tx.connection.execute(query).one_or_none()
+    if row is None:
+        raise UnknownName(f"memory {memory_id!r}: has no version {version}; its history lists them", param="version")
+    return _version(row)
+
+
+def as_of(tx: Tx, cubes: Sequence[MemCube], moment: datetime) -> dict[str, MemCube]:
+    """The memories as the store held them at `moment`; one that it did not know yet, or that was purged, is left out."""
+    by_id = {cube.id: cube for cube in cubes}
+    found: dict[str, MemCube] = {}
+    ids = list(by_id)
+    for start in range(0, len(ids), rows.IN_ONE_QUERY):
+        query = (
+            select(VersionRow.__table__)
+            .where(VersionRow.memory_id.in_(ids[start : start + rows.IN_ONE_QUERY]), VersionRow.sys_from <= moment)
+            .where(or_(VersionRow.sys_to.is_(None), VersionRow.sys_to > moment), VersionRow.redacted.is_(False))
+        )
+        for row in tx.connection.execute(query):
+            found[row.memory_id] = restored(by_id[row.memory_id], _version(row))
+    return found
+
+
+def restored(cube: MemCube, version: Version) -> MemCube:
+    """The memory as it was in that version."""
+    fields = rows.fields_of(version.header)
+    return replace(cube, version=version.version, content=version.content, updated_at=version.sys_from, **fields)
+
+
+def redact(tx: Tx, memory_id: str) -> int:
+    """Take text, header and reason out of every version; returns how many there were."""
+    return tx.connection.execute(
+        update(VersionRow)
+        .where(VersionRow.memory_id == memory_id)
+        .values(content="", header={}, reason="", redacted=True)
+    ).rowcount
+
+
+def verify_chain(tx: Tx, memory_id: str) -> bool:
+    """Whether every link is there and none was changed; of a purged memory the texts cannot be compared any more."""
+    key = tx.connection.execute(select(MemoryRow.digest_key).where(MemoryRow.id == memory_id)).scalar_one_or_none()
+    prev, number = GENESIS, 0
+    query = select(VersionRow.__table__).where(VersionRow.memory_id == memory_id).order_by(VersionRow.version)
+    for row in tx.connection.execute(query):
+        number += 1
+        if row.version != number or row.prev_hash != prev or row.hash != _hash(dict(row._mapping)):
+            return False
+        if not row.redacted:
+            if key is None:
+                return False
+            digests = _digests(key, row.content, row.header, row.reason)
+            if digests != (row.content_digest, row.header_digest):
+                return False
+        prev = row.hash
+    return number > 0
+
+
+def _row(
+    cube: MemCube, key: bytes, *, change: ChangeKind, actor_id: str, reason: str, sys_from: datetime, prev: str
+) -> dict[str, Any]:
+    header = rows.header(cube)
+    content_digest, header_digest = _digests(key, cube.content, header, reason)
+    row: dict[str, Any] = {
+        "memory_id": cube.id,
+        "version": cube.version,
+        "content": cube.content,
+        "header": header,
+        "change": change,
+        "actor_id": actor_id,
+        "reason": reason,
+        "sys_from": sys_from,
+        "sys_to": None,
+        "content_digest": content_digest,
+        "header_digest": header_digest,
+        "prev_hash": prev,
+        "redacted": False,
+    }
+    row["hash"] = _hash(row)
+    return row
+
+
+def _digests(key: bytes, content: str, header: Mapping[str, JsonValue], reason: str) -> tuple[str, str]:
+    told = orjson.dumps({"header": dict(header), "reason": reason}, option=orjson.OPT_SORT_KEYS)
+    return hmac.new(key, content.encode(), hashlib.sha256).hexdigest(), hmac.new(key, told, hashlib.sha256).hexdigest()
+
+
+def _hash(row: Mapping[str, Any]) -> str:
+    told = [row[name] for name in ("memory_id", "version", "change", "actor_id", "content_digest", "header_digest")]
+    told += [row["sys_from"].isoformat(), row["prev_hash"]]
+    return hashlib.sha256(orjson.dumps(told)).hexdigest()
+
+
+def _version(row: Row[Any]) -> Version:
+    return Version(
+        row.memory_id,
+        row.version,
+        row.content,
+        row.header,
+        row.change,
+        row.actor_id,
+        row.reason,
+        row.sys_from,
+        row.sys_to,
+        row.prev_hash,
+        row.hash,
+        row.redacted,
+    )
