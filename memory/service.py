@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
 from memory import access, audit, erase, explain, grants, merging, store, versions
-from memory.admission import Verdict
+from memory.admission import Candidate
 from memory.changes import admissible, applied
 from memory.conflict import supersedes
 from memory.core import Core
+from memory.gate import Gate
 from memory.lifecycle import lifetime_over
 from memory.listing import Page, Where, page
 from memory.recall import Recaller
+from memory.spaces import Spaces
 from memory.tx import Tx
 from memory.types import Actor, Change, Draft, EdgeType, MemCube, Query, Recall, Source, State, Verb, Version
 from memory.uses import Uses
@@ -32,22 +34,6 @@ Wait = Literal["committed", "indexed", "extracted"]
 MAX_BATCH = 1000
 
 log = get_logger(__name__)
-
-
-class Embedding(Protocol):
-    """Makes vectors in every profile that is written (memory/profiles.py)."""
-
-    async def documents(self, texts: Sequence[str]) -> list[store.Vectors]:
-        """One mapping (profile id → unit vector) for each text. Raises `MnemeError`."""
-        ...
-
-
-class Admission(Protocol):
-    """Decides what may enter (memory/admission.py with its neighbours)."""
-
-    async def judge(self, actor: Actor, vault_id: str, drafts: Sequence[Draft]) -> list[Verdict]:
-        """One verdict for each draft."""
-        ...
 
 
 class Indexing(Protocol):
@@ -74,8 +60,8 @@ class Added:
 class Context:
     """What the service needs beside the core; wired in memory/opening.py."""
 
-    embedding: Embedding
-    admission: Admission
+    spaces: Spaces
+    gate: Gate
     indexing: Indexing
     recaller: Recaller
     uses: Uses
@@ -116,7 +102,9 @@ class Memory:
                 usable[place] = admissible(draft, home, self.core.clock.now())
             except InvalidInput as error:
                 answers[place] = Added(None, created=False, outcome="refused", error=error)
-        verdicts = await self._parts.admission.judge(actor, home.id, list(usable.values()))
+        made = await self._vectors([draft.content for draft in usable.values()])
+        vectors = dict(zip(usable, made, strict=True))
+        verdicts = await self._parts.gate.judge(actor, home.id, [Candidate(draft) for draft in usable.values()], made)
         new: dict[int, store.NewMemory] = {}
         for (place, draft), verdict in zip(list(usable.items()), verdicts, strict=True):
             if verdict.outcome == "drop" and not force:
@@ -125,14 +113,12 @@ class Memory:
             held = verdict.outcome == "quarantine" and not force
             state: State = "quarantined" if held else draft.state
             new[place] = store.NewMemory(
-                new_id("mem"), home.id, replace(draft, state=state), new_id("prv"), reason=reason
+                new_id("mem"), home.id, replace(draft, state=state), new_id("prv"), vectors[place], reason
             )
-        vectors = await self._vectors([item.draft.content for item in new.values()])
-        ready = [replace(item, vectors=made) for item, made in zip(new.values(), vectors, strict=True)]
 
         def work(tx: Tx) -> list[store.Inserted]:
             allowed = access.vault(tx, home.id, "write")
-            inserted = store.insert_all(tx, ready)
+            inserted = store.insert_all(tx, list(new.values()))
             for item in inserted:
                 if not item.duplicate:
                     _close_superseded(tx, item.cube)
@@ -149,7 +135,7 @@ class Memory:
                 )
             return inserted
 
-        inserted = await self.core.write(actor, work) if ready else []
+        inserted = await self.core.write(actor, work) if new else []
         reasons = {place: verdict.reasons for place, verdict in zip(usable, verdicts, strict=True)}
         for place, item in zip(new, inserted, strict=True):
             outcome = "duplicate" if item.duplicate else item.cube.state
@@ -365,7 +351,7 @@ class Memory:
         if not texts:
             return []
         try:
-            return await self._parts.embedding.documents(texts)
+            return await self._parts.spaces.documents(texts)
         except MnemeError as error:
             log.warning("memory.not_embedded", count=len(texts), code=error.code, error=error.message)
             return [{} for _ in texts]
