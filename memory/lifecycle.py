@@ -2,9 +2,9 @@
 
 A move is (event, state it is in) → state it gets; what does not stand in the table is refused. The sweep, the reviews
 and every caller use the same table, and so does everybody who must know whether a lifetime is over. Source: memos §2.5
-(states), §3.6 (heat, cold, capacity). Ours: a raw or merged memory may expire as well, because a lifetime is a promise
-about the text and not about its state; `archive` is the move of a person, a rollback or a full vault; a deleted memory
-can be restored until it is purged.
+(states), §3.6 (heat, cold, capacity), §5 (a summary whose child is gone is quarantined). Ours: a raw or merged memory may
+expire as well, because a lifetime is a promise about the text and not about its state; `archive` is the move of a
+person, a rollback or a full vault; a deleted memory can be restored until it is purged.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ EVENTS: Final[tuple[Event, ...]] = get_args(Event)
 TRANSITIONS: Final[Mapping[Event, Mapping[State, State]]] = MappingProxyType(
     {
         "admit": {"generated": "activated", "quarantined": "activated"},
-        "quarantine": {"generated": "quarantined"},
+        "quarantine": {"generated": "quarantined", "activated": "quarantined"},
         "approve": {"generated": "activated", "quarantined": "activated"},
         "reject": {"generated": "deleted", "quarantined": "deleted"},
         "fuse": {"activated": "merged"},
@@ -124,8 +124,9 @@ def heat(uses: int, last_used_at: datetime | None, now: datetime, half_life: tim
 
 
 def is_cold(cube: MemCube, now: datetime, *, below: float = COLD_BELOW, idle_after: timedelta = IDLE_AFTER) -> bool:
-    """Whether the sweep archives it. A memory that was never used is idle since it was last written."""
-    if cube.state != "activated" or cube.pinned:
+    """Whether the sweep archives it. A memory that was never used is idle since it was last written; what a person wrote
+    on purpose and nobody has asked for yet stays."""
+    if cube.state != "activated" or cube.pinned or (cube.uses == 0 and cube.origin == "user_input"):
         return False
     idle = now - max(cube.last_used_at or cube.updated_at, cube.updated_at)
     return idle > idle_after and heat(cube.uses, cube.last_used_at, now) < below

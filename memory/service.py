@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, Protocol, TypeVar
+
+import anyio
 
 from memory import access, audit, erase, explain, grants, merging, store, versions
 from memory.admission import Candidate
@@ -106,9 +107,13 @@ class Memory:
         vectors = dict(zip(usable, made, strict=True))
         verdicts = await self._parts.gate.judge(actor, home.id, [Candidate(draft) for draft in usable.values()], made)
         new: dict[int, store.NewMemory] = {}
+        twins: dict[int, str] = {}
         for (place, draft), verdict in zip(list(usable.items()), verdicts, strict=True):
             if verdict.outcome == "drop" and not force:
                 answers[place] = Added(None, created=False, outcome="dropped", reasons=verdict.reasons)
+                continue
+            if verdict.of is not None and verdict.outcome == "duplicate" and not force:
+                twins[place] = verdict.of
                 continue
             held = verdict.outcome == "quarantine" and not force
             state: State = "quarantined" if held else draft.state
@@ -140,9 +145,12 @@ class Memory:
         for place, item in zip(new, inserted, strict=True):
             outcome = "duplicate" if item.duplicate else item.cube.state
             answers[place] = Added(item.cube, not item.duplicate, outcome, reasons[place])
-        if wait != "committed" and inserted:
-            if await self._parts.indexing.wait_for([item.cube.id for item in inserted]):
-                answers = {place: replace(added, indexed=added.memory is not None) for place, added in answers.items()}
+        there = await self.core.read(actor, lambda tx: store.many(tx, list(twins.values()))) if twins else {}
+        for place, twin in twins.items():
+            answers[place] = Added(there[twin], created=False, outcome="duplicate", reasons=reasons[place])
+        ids = [item.cube.id for item in inserted]
+        if wait != "committed" and ids and await self._parts.indexing.wait_for(ids):
+            answers = {place: replace(added, indexed=added.memory is not None) for place, added in answers.items()}
         return [answers[place] for place in range(len(drafts))]
 
     async def get(self, actor: Actor, memory_id: str, *, verb: Verb = "read") -> MemCube:
@@ -239,7 +247,7 @@ class Memory:
 
         receipt = await self.core.write(actor, work)
         for location in receipt.files:
-            Path(location).unlink(missing_ok=True)
+            await anyio.Path(location).unlink(missing_ok=True)
         if await self._parts.indexing.wait_for([memory_id]):
             receipt = replace(receipt, pending=())
         return receipt

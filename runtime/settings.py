@@ -82,7 +82,7 @@ class EmbedSettings(Section):
     batch_size: int = Field(64, ge=1, le=4096, description="texts encoded at a time")
     threads: int | None = Field(None, ge=1, le=64, description="default: half of the processors; not with base_url")
     timeout_s: float = Field(60.0, gt=0, description="with base_url: longest wait for one batch")
-    codec: Literal["f32", "f16", "int8", "f8_e4m3", "pca50_f8", "binary"] = Field(
+    codec: Literal["f32", "f16", "int8", "f8_e4m3", "pca50_int8", "pca50_f8", "binary"] = Field(
         "int8", description="how the index keeps vectors; the database keeps float16"
     )
 

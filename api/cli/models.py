@@ -1,14 +1,17 @@
-"""`mneme models`: what the model server offers, and the models that can be served by our own."""
+"""`mneme models`: what the model server offers, the models that can be served by our own, and the packaged encoders."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
 
 from api.cli.output import AsJson, print_json, remark, table
 from runtime.settings import Settings, load
+
+if TYPE_CHECKING:
+    from gpu.prepare import Prepared
 
 app = typer.Typer(help="Model servers seen, packaged models.", no_args_is_help=True)
 
@@ -22,7 +25,8 @@ def list_(as_json: AsJson = False) -> None:
         print_json(found)
     else:
         rows = [[name, server["url"], "served"] for name in server["models"]]
-        rows += [[p["name"], p["licence"], "on disk" if p["ready"] else "not fetched"] for p in found["packaged"]]
+        local = [*found["packaged"], *found["encoders"]]
+        rows += [[p["name"], p["licence"], "on disk" if p["ready"] else "not fetched"] for p in local]
         print(table(["model", "from", "state"], rows))
         if server["error"]:
             remark(f"model server: {server['error']}")
@@ -33,35 +37,56 @@ def list_(as_json: AsJson = False) -> None:
 def pull(
     name: Annotated[
         str | None,
-        typer.Argument(help="A packaged model; default: what the service needs, nothing when a server is configured."),
+        typer.Argument(
+            help="A packaged model or encoder; default: what the service needs, no model when a server is configured."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the environment of our own model server and fetch its model; quick when both are there."""
+    """Fetch the encoder's weights, make the environment of our own model server and fetch its model; quick when all is
+    there."""
+    from memory.encoders.packaged import PACKAGED
+    from memory.encoders.registry import needed_weights
+
+    settings = load().settings
+    encoder = name if name in PACKAGED else needed_weights(settings) if name is None else None
+    done: dict[str, str] = {}
+    if encoder is not None:
+        done |= anyio.run(_pull_encoder, settings, encoder)
+        if not as_json:
+            print(f"models: encoder {encoder} is ready")
+    if name is None and settings.llm.base_url is not None:
+        done["configured"] = settings.llm.base_url
+        if not as_json:
+            print(f"models: {settings.llm.base_url} is configured; there is no model to fetch")
+    elif name is None or name != encoder:
+        made = anyio.run(_pull_model, settings, name)
+        done |= {"model": made.model.served_name, "path": made.model.path, "engine": made.engine.name}
+        if not as_json:
+            print(f"models: {made.model.served_name} is ready for {made.engine.name} {made.engine.version}")
+    if as_json:
+        print_json(done)
+
+
+async def _pull_encoder(settings: Settings, name: str) -> dict[str, str]:
+    from gpu.child_env import for_pip
+    from memory.encoders.packaged import fetch
+
+    folder = await fetch(settings.home, name, env=for_pip(), say=remark)
+    return {"encoder": name, "encoder_path": str(folder)}
+
+
+async def _pull_model(settings: Settings, name: str | None) -> Prepared:
     from gpu.prepare import prepare
     from gpu.progress import to_terminal
 
-    settings = load().settings
-    if name is None and settings.llm.base_url is not None:
-        if as_json:
-            print_json({"configured": settings.llm.base_url})
-        else:
-            print(f"models: {settings.llm.base_url} is configured; there is nothing to fetch")
-        return
-
-    async def work() -> Any:
-        return await prepare(settings, to_terminal(), model=name)
-
-    made = anyio.run(work)
-    if as_json:
-        print_json({"model": made.model.served_name, "path": made.model.path, "engine": made.engine.name})
-    else:
-        print(f"models: {made.model.served_name} is ready for {made.engine.name} {made.engine.version}")
+    return await prepare(settings, to_terminal(), model=name)
 
 
 async def _seen(settings: Settings) -> dict[str, Any]:
     from api.model_server import is_own, server_url
     from gpu.packaged_models import PACKAGED, is_model_ready
+    from memory.encoders import packaged as encoders
     from runtime.errors import ModelError
     from runtime.llm.openai import from_settings
 
@@ -87,5 +112,9 @@ async def _seen(settings: Settings) -> dict[str, Any]:
                 ),
             }
             for name, packaged in PACKAGED.items()
+        ],
+        "encoders": [
+            {"name": name, "licence": encoder.licence, "ready": encoders.is_fetched(settings.home, name)}
+            for name, encoder in encoders.PACKAGED.items()
         ],
     }

@@ -184,9 +184,13 @@ _TEXTS: Final = {
     403: "the key may not do this, or the request came from another site",
     404: "there is no such thing, or it is somebody else's",
     409: "its state does not allow this",
+    410: "it was deleted or has expired; its content is not shown",
+    412: "it was changed since you read it; `current` and `seen` hold both versions, `diff` what differs",
     413: "the body is too large",
     415: "the body is not announced as JSON",
     422: "a field, a parameter or an option of the agent is wrong; `errors` names it",
+    428: "the header `If-Match` is missing",
+    429: "too many of your jobs are unfinished; `Retry-After` says when to try again",
     503: "the database or the model server is not available",
 }
 _ALWAYS: Final = (400, 401, 403, 422, 503)

@@ -174,7 +174,7 @@ def test_models_of_the_configured_server_are_listed_and_nothing_is_pulled(mneme:
     listed = mneme("models", "list", "--json").json
     assert listed["server"]["models"]
     assert listed["packaged"][0]["name"] == "smollm2-135m-instruct"
-    assert "nothing to fetch" in mneme("models", "pull").out
+    assert "no model to fetch" in mneme("models", "pull", MNEME_EMBED__MODEL="hashing-384").out
 
 
 def test_a_model_server_that_is_down_is_said_with_its_address(mneme: Mneme) -> None:

@@ -67,8 +67,8 @@ async def test_a_foreign_a_masked_and_an_unknown_memory_look_the_same(core: Core
 async def test_a_vault_of_somebody_else_is_not_found_by_its_name(core: Core) -> None:
     with pytest.raises(UnknownName):
         await core.read(BOB, lambda tx: access.vault(tx, "default", "read"))
+    home = await vault_id(core)
     with pytest.raises(UnknownName):
-        home = await vault_id(core)
         await core.read(BOB, lambda tx: access.vault(tx, home, "read"))
 
 
