@@ -28,11 +28,11 @@ from memory import profiles
 from memory.codecs import blob
 from memory.codecs import registry as codecs
 from memory.core import Core
+from memory.indices.base import Filter
 from memory.profiles import StoredProfile
 from memory.spaces import Space, Spaces
 from memory.tables import BlobRow, MemoryRow, OutboxRow
 from memory.types import INDEXED, SEARCHABLE
-from memory.indices.base import Filter
 from runtime.errors import Conflict, StorageError
 from runtime.ids import new_id
 
@@ -105,7 +105,9 @@ class Reembedding:
         """Embed every memory that has no vector in the profile."""
         cursor = profile.cursor
         for _ in range(ROUNDS):
-            while batch := await self._core.db.read(lambda c, after=cursor: _missing(c, profile.id, after, self._batch)):  # type: ignore[misc]
+            while batch := await self._core.db.read(
+                lambda c, after=cursor: _missing(c, profile.id, after, self._batch)
+            ):  # type: ignore[misc]
                 vectors = await self._vectors(profile, batch)
                 cursor = batch[-1].seq
                 await self._core.db.write(
@@ -140,7 +142,9 @@ class Reembedding:
 
         def work(connection: Connection) -> None:
             if _missing(connection, profile.id, 0, 1):
-                raise Conflict(f"embedding profile {profile.slug!r}: some memories are not embedded for it; run it again")
+                raise Conflict(
+                    f"embedding profile {profile.slug!r}: some memories are not embedded for it; run it again"
+                )
             profiles.switch(connection, profile.id, now)
 
         await self._core.db.write(work)

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from sqlalchemy import Row, select
 
 from memory.lifecycle import heat
-from memory.tables import MemoryRow, MemoryUse, VaultRow
+from memory.tables import MemoryRow, MemoryUse
 from memory.tx import Tx
 from memory.types import MemCube, Vault
 

@@ -11,19 +11,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-MONTHS: Final = (
-    "january february march april may june july august september october november december".split()
-)
+MONTHS: Final = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
 SHORT: Final = {name[:3]: index + 1 for index, name in enumerate(MONTHS)} | {"sept": 9}
 NAMES: Final = {name: index + 1 for index, name in enumerate(MONTHS)} | SHORT
 YEAR: Final = re.compile(r"\b((?:19|20)\d\d)\b")
 ISO: Final = re.compile(r"\b((?:19|20)\d\d)-(\d\d)(?:-(\d\d))?\b")
-DAY_MONTH: Final = re.compile(rf"\b(?:(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? )?({'|'.join(NAMES)})\b\.?(?: (\d{{1,2}})(?:st|nd|rd|th)?\b)?")
+DAY_MONTH: Final = re.compile(
+    rf"\b(?:(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? )?({'|'.join(NAMES)})\b\.?(?: (\d{{1,2}})(?:st|nd|rd|th)?\b)?"
+)
 # These are months only beside a number or after such a word.
-AMBIGUOUS: Final = frozenset({"may", "march", "mar", "jan", "dec", "sep", "oct", "nov", "jun", "jul", "aug", "apr", "feb", "sept"})
+AMBIGUOUS: Final = frozenset(
+    {"may", "march", "mar", "jan", "dec", "sep", "oct", "nov", "jun", "jul", "aug", "apr", "feb", "sept"}
+)
 BEFORE_MONTH: Final = re.compile(r"\b(?:in|of|on|during|since|until|by|last|this|early|late|mid|before|after) $")
 ASKS_TIME: Final = re.compile(
-    r"\bwhen\b|\bhow long\b|\b(?:what|which) (?:date|day|month|year|time|week)\b|\bhow (?:recent|old|soon)", re.IGNORECASE
+    r"\bwhen\b|\bhow long\b|\b(?:what|which) (?:date|day|month|year|time|week)\b|\bhow (?:recent|old|soon)",
+    re.IGNORECASE,
 )
 TELLS_TIME: Final = re.compile(
     rf"""\b(?:yesterday|today|tonight|tomorrow|ago|recently|last|next|since|week|weekend|month|year|morning|evening|weeks

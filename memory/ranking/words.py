@@ -33,7 +33,10 @@ write wrote written|child children|man men|woman women|person people|foot feet|t
 good better best|bad worse worst
 """
 FORMS: Final = {
-    form: group.split()[0] for line in IRREGULAR.strip().splitlines() for group in line.split("|") for form in group.split()
+    form: group.split()[0]
+    for line in IRREGULAR.strip().splitlines()
+    for group in line.split("|")
+    for form in group.split()
 }
 FAMILY: Final = {
     base: tuple(form for form, root in FORMS.items() if root == base and form != base) for base in set(FORMS.values())

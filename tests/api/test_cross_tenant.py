@@ -6,17 +6,9 @@ either fails the test.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-
-import httpx
-import pytest
-
-from api.app import create_app
-from runtime.settings import Settings
-from tests.api.conftest import Served, serving
 
 SECRET: Final = "Ann keeps the blue folder behind the piano"
 WORDS: Final = ("piano", "blue folder", "ann-private", "annual-plan")

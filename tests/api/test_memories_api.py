@@ -51,7 +51,13 @@ def test_a_memory_is_stored_read_and_found(served: Served, vault: str) -> None:
     source = {"kind": "message", "message_id": "m1", "role": "user", "quote": "I live in Porto"}
     response = served.http.post(
         "/api/memories",
-        json={"content": "Ana lives in Porto", "vault": vault, "tags": ["home"], "entities": ["Ana"], "sources": [source]},
+        json={
+            "content": "Ana lives in Porto",
+            "vault": vault,
+            "tags": ["home"],
+            "entities": ["Ana"],
+            "sources": [source],
+        },
     )
     assert response.status_code == 201
     made = response.json()

@@ -14,8 +14,8 @@ import sys
 from typing import Any
 
 import anyio
-
 from memory.opening import open_memory
+
 from memory.service import Memory
 from memory.types import Actor, Change, Draft, MemCube, Query
 from runtime.db import open_database
@@ -25,7 +25,7 @@ from runtime.keys import KeyStore
 from runtime.settings import load
 
 TASKS = 4
-WORDS = "river stone lamp paper cloud train garden copper violin winter harbour ladder".split()
+WORDS = ["river", "stone", "lamp", "paper", "cloud", "train", "garden", "copper", "violin", "winter", "harbour", "ladder"]
 
 
 def say(**line: Any) -> None:
@@ -58,7 +58,9 @@ class Worker:
         return f"{self._name} {self._count} " + " ".join(self._rng.choices(WORDS, k=5))
 
     async def add(self) -> None:
-        drafts = [Draft(self._text(), entities=tuple(self._rng.sample(WORDS, 2))) for _ in range(self._rng.choice((1, 1, 3)))]
+        drafts = [
+            Draft(self._text(), entities=tuple(self._rng.sample(WORDS, 2))) for _ in range(self._rng.choice((1, 1, 3)))
+        ]
         for added in await self._memory.add(self._actor, drafts):
             assert added.memory is not None
             self._mine.append(added.memory)

@@ -55,7 +55,6 @@ def langgraph(folder, table, dim, sqlite):
     index = {"dims": dim, "embed": lambda texts: [table[text].tolist() for text in texts], "fields": ["text"]}
     if sqlite:
         import pysqlite3 as sqlite3  # many builds of Python have an sqlite3 that loads no extensions
-
         from langgraph.store.sqlite import SqliteStore
 
         connection = sqlite3.connect(folder / "store.db", isolation_level=None, check_same_thread=False)
