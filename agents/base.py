@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
+import anyio
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import BaseModel, JsonValue
 
+from agents.remembering import MAX_TOKENS, STEP, K, Remembering, Units, question_of
 from agents.tasks import Task
 from agents.verifiers.base import Verifiers
 from runtime.events import AnyPayload
@@ -99,6 +101,7 @@ class Context:
         saver: BaseCheckpointSaver[str],
         verifiers: Verifiers,
         done: Mapping[str, JsonValue],
+        remembering: Remembering | None = None,
     ) -> None:
         self.run_id = run_id
         self.spec = spec
@@ -112,6 +115,9 @@ class Context:
         self._retry = retry
         self._recorder = recorder
         self._done = dict(done)
+        self._remembering = remembering
+        self._recalling = anyio.Lock()
+        self._units: dict[str, Units] = {}
 
     async def step(self, key: str, work: Callable[[Step], Awaitable[JsonValue]]) -> JsonValue:
         """Do `work` once in the life of the run and return its output; a finished step returns what it returned.
@@ -133,6 +139,44 @@ class Context:
         if key in self._done:
             return self._done[key]
         return await work(self._step(key))
+
+    async def memories(
+        self,
+        about: Task | str,
+        units: Sequence[str],
+        *,
+        k: int = K,
+        max_tokens: int = MAX_TOKENS,
+        key: str = STEP,
+    ) -> Units:
+        """Memories for the task or question, drawn for each of the units (names of steps, different in the whole run); see
+        agents/remembering.py. Units without memories for a run that reads none.
+
+        Every recall of a run has a key of its own that begins with `memories`. May be asked for by several units at once.
+        Raises `UnknownName` for a vault that may not be read.
+        """
+        reader = self._remembering
+        if reader is None or not reader.reads:
+            return Units()
+        question = about if isinstance(about, str) else question_of(about)
+        if not question:
+            return Units()
+
+        async def recall(step: Step) -> JsonValue:
+            return await reader.recall(step, question, units, k=k, max_tokens=max_tokens)
+
+        async with self._recalling:
+            if key not in self._units:
+                drawn = await self.step(key, recall)
+                assert isinstance(drawn, dict)
+                self._units[key] = await reader.units(drawn)
+            return self._units[key]
+
+    async def settle(self) -> None:
+        """Count what the run says about the memories that it read; called when its agent has answered."""
+        if self._remembering is not None and any(key.startswith(STEP) for key in self._done):
+            await self._recorder.flush()
+            await self._remembering.settle(self.run_id)
 
     def _step(self, key: str) -> Step:
         return Step(key, self.run_id, self._llm, self._meter, self._retry, self._recorder)

@@ -11,6 +11,9 @@ import anyio
 from agents.runner import Parts, Runner
 from agents.service import Probe, Service
 from agents.verifiers import open_verifiers
+from memory.opening import open_memory
+from memory.pipelines.asking import Asker
+from memory.workers import Workers
 from runtime.checkpoints import open_saver
 from runtime.db import open_database
 from runtime.durable import DurableRuns
@@ -48,9 +51,15 @@ async def open_service(
         stack.push_async_callback(llms.aclose)
         saver = await stack.enter_async_context(open_saver(settings))
         verifiers = await stack.enter_async_context(open_verifiers())
-        parts = Parts(settings, db, store, executors, EventHub(), llms, saver, verifiers)
+
+        async def leads() -> bool:
+            return min(await executors.alive()) == executors.id
+
+        memory = await stack.enter_async_context(open_memory(settings, db, clock, leads=leads if take_queued else None))
+        parts = Parts(settings, db, store, executors, EventHub(), llms, saver, verifiers, memory)
         runner = Runner(parts)
         durable = DurableRuns(settings, executors.id, runner.execute)
+        workers = Workers(memory.core, durable, executors.alive, memory.handlers(Asker(llms, settings.llm)))
         await durable.start(take_queued=take_queued)
         stack.push_async_callback(durable.stop)
         sweeper = Sweeper(
@@ -66,6 +75,8 @@ async def open_service(
         failure: Exception | None = None
         async with anyio.create_task_group() as background, anyio.create_task_group() as runs:
             background.start_soon(sweeper.run)
+            if take_queued:
+                background.start_soon(workers.run)
             try:
                 yield Service(parts, runner, durable, KeyStore(db, clock), runs, model_server)
             except Exception as error:  # noqa: BLE001 - raised again below
@@ -73,6 +84,7 @@ async def open_service(
             finally:
                 runner.interrupt_all()
                 await runner.drain(SHUTDOWN_S)
+                await workers.stop(SHUTDOWN_S)
                 background.cancel_scope.cancel()
         if failure is not None:
             raise failure

@@ -16,8 +16,10 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from agents import registry
 from agents.base import Agent, Context
 from agents.live import End, LiveRun
+from agents.remembering import Remembering
 from agents.tasks import parse_input
 from agents.verifiers.base import Verifiers
+from memory.service import Memory
 from runtime.db import Database
 from runtime.errors import (
     BudgetExhausted,
@@ -60,6 +62,7 @@ class Parts:
     llms: LLMs
     saver: BaseCheckpointSaver[str]
     verifiers: Verifiers
+    memory: Memory
 
 
 class Runner:
@@ -230,8 +233,10 @@ class Runner:
                     saver=self._parts.saver,
                     verifiers=self._parts.verifiers,
                     done=claim.steps,
+                    remembering=Remembering(self._parts.memory, record.spec, owner=record.owner),
                 )
                 answer = await agent.run(parse_input(record.spec.input), ctx)
+                await ctx.settle()
                 return RunFinished(status="succeeded", output=answer.to_json())
         except BudgetExhausted as error:
             best = ctx.best.to_json() if ctx is not None and ctx.best is not None else None

@@ -64,9 +64,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What an agent adds: the purpose of its calls, the temperature it draws at, and how it chooses."""
+    """What an agent adds: the purpose of its calls, how many answers it draws and how warm, and how it chooses."""
 
     purpose: str
+    count: Callable[[Work], int]
     temperature: Callable[[Work], float]
     choose: Callable[[list[Sample], Work, Step], Awaitable[Choice]]
 
@@ -103,19 +104,23 @@ def graph_of(drawing: Drawing) -> StateGraph[Any, Work, Any, Any]:
 
 async def drawn(number: int, work: Work, drawing: Drawing) -> Sample:
     """Answer `number`, drawn now or before. Raises `BudgetExhausted`."""
+    names = [f"answer.{place}" for place in range(drawing.count(work))]
+    name = names[number]
+    units = await work.ctx.memories(work.task, names)
 
     async def ask(step: Step) -> JsonValue:
         sampling = sampling_of(work.ctx.spec, temperature=drawing.temperature(work), seed=work.ctx.seed + number)
-        reply = await step.ask(
-            drawing.purpose, work.task.messages(), sampling=sampling, show="reasoning", prompt=work.task.prompt
-        )
+        messages = units.placed(name, work.task.messages())
+        reply = await step.ask(drawing.purpose, messages, sampling=sampling, show="reasoning", prompt=work.task.prompt)
         canonical = await work.ctx.verifiers.canonical(work.task, reply.text)
         verdict = await work.ctx.verifiers.verify(work.task, reply.text)
         score = verdict.score if verdict else None
         detail = verdict.detail if verdict else ""
-        await step.emit(
-            StepCompleted(name=step.key, score=score, detail={"canonical": canonical, "verdict": detail or None})
-        )
+        told: JsonObject = {"canonical": canonical, "verdict": detail or None}
+        if score is not None and units.measured:
+            await units.report(step, name, score, "verifier", told)
+        else:
+            await step.emit(StepCompleted(name=name, score=score, detail=told))
         return {
             "text": reply.text,
             "finish_reason": reply.finish_reason,
@@ -124,7 +129,7 @@ async def drawn(number: int, work: Work, drawing: Drawing) -> Sample:
             "detail": detail,
         }
 
-    output: Any = await work.ctx.step(f"answer.{number}", ask)
+    output: Any = await work.ctx.step(name, ask)
     return Sample(number, **output)
 
 

@@ -18,8 +18,11 @@ from pydantic import ValidationError
 from agents import registry
 from agents.base import Agent, AgentSpec
 from agents.live import LiveRun
+from agents.remembering import check_vaults
 from agents.runner import Parts, Runner
 from agents.tasks import parse_input
+from memory.experiment import MAX_HELD_OUT
+from memory.service import Memory
 from runtime.budget import Budget
 from runtime.db import Database
 from runtime.durable import DurableRuns
@@ -75,6 +78,10 @@ class Service:
         return self._parts.db
 
     @property
+    def memory(self) -> Memory:
+        return self._parts.memory
+
+    @property
     def store(self) -> RunStore:
         return self._parts.store
 
@@ -103,7 +110,7 @@ class Service:
 
         Raises `InvalidInput` naming the field; nothing is kept then.
         """
-        spec, agent, model = await self._checked(spec)
+        spec, agent, model = await self._checked(spec, owner)
         record = await self.store.create(spec, owner=owner, agent_version=agent.spec.version, model=model)
         await self._durable.enqueue(record.id, record.attempt + 1)
         return record
@@ -113,7 +120,7 @@ class Service:
 
         The first execution is a task of this process. Should the process die, the run is queued like any other.
         """
-        spec, agent, model = await self._checked(spec)
+        spec, agent, model = await self._checked(spec, owner)
         started = self._runner.started(agent.spec.name, model, spec.seed)
         claim = await self.store.create_started(
             spec,
@@ -200,7 +207,7 @@ class Service:
             return Check("model", False, error.message, "start the model server, or set MNEME_LLM__BASE_URL")
         return Check("model", True, ", ".join(names))
 
-    async def _checked(self, spec: RunSpec) -> tuple[RunSpec, Agent, str]:
+    async def _checked(self, spec: RunSpec, owner: str) -> tuple[RunSpec, Agent, str]:
         """Refuse what cannot run, and fill in what was left open: model and seed."""
         agent = registry.get(spec.agent)
         task = parse_input(spec.input)
@@ -212,6 +219,9 @@ class Service:
             )
         _check_config(agent.spec, spec)
         spec.budget.check()
+        if spec.explore is not None and not 0 <= spec.explore <= MAX_HELD_OUT:
+            raise InvalidInput(f"explore {spec.explore!r}: expected 0 to {MAX_HELD_OUT}", param="explore")
+        await check_vaults(self.memory, spec, owner=owner)
         if spec.model is not None:
             await self.check_offered(spec.model)
         model = (await self._parts.llms.get(spec.model)).ref

@@ -20,7 +20,20 @@ from api import errors
 from api.idempotency import IdempotencyKeys
 from api.limits import BodyLimit
 from api.openai import chat, models, responses
-from api.routes import agents, health, keys, runs
+from api.routes import (
+    agents,
+    audit,
+    graph,
+    health,
+    jobs,
+    keys,
+    memories,
+    memory_item,
+    memory_reads,
+    runs,
+    usefulness,
+    vaults,
+)
 from api.routes.documented import Problem
 from api.web import pages
 from runtime.ids import SYSTEM
@@ -54,6 +67,10 @@ def create_app(settings: Settings, *, model_server: Probe | None = None) -> Fast
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.server.max_body_bytes)
     for router in (models.router, chat.router, responses.router, runs.router, agents.router, keys.router):
+        app.include_router(router)
+    for router in (memories.router, memory_item.router, memory_reads.router, usefulness.router, vaults.router):
+        app.include_router(router)
+    for router in (graph.router, jobs.router, audit.router):
         app.include_router(router)
     app.mount("/ui/static", StaticFiles(directory=pages.STATIC), name="static")
     for router in (health.router, pages.open_router, pages.router):

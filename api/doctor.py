@@ -20,6 +20,7 @@ import psutil
 from pydantic import SecretStr
 
 from agents.service import Check
+from api import doctor_store
 from api.model_server import check, is_own, own_url, seen, with_base_url
 from gpu.engine_env import engine_for, is_complete
 from gpu.packaged_models import is_model_ready
@@ -78,6 +79,9 @@ async def examine(loaded: Loaded) -> Diagnosis:
         ("database", _database),
         ("keys", _keys),
         ("traces", _traces),
+        ("encoder", doctor_store.encoder),
+        ("index", doctor_store.index),
+        ("memories", doctor_store.backlog),
         *_model_checks(settings),
     ]
     checks = []

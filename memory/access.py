@@ -2,25 +2,28 @@
 
 Owner; else a live grant that fits user, context and verb; else no. Whoever may not even read learns nothing: an unknown,
 a foreign and a masked memory are the same `Hidden`. `Refused` is for who may read but not do this. Both carry what the
-audit is told; memory/core.py writes it, in a transaction of its own. Source: memos §3.10.
+audit is told; memory/core.py writes it, in a transaction of its own. A vault that was deleted is not there any more; one
+that is locked, because all of it is being rolled back or emptied, takes no write from anybody else. Source: memos §3.10,
+§3.5 (write lock).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import ColumnElement, Row, Select, or_, select
 
 from memory import rows
 from memory.tables import GrantRow, VaultRow
 from memory.tx import Tx
 from memory.types import MemCube, Vault, Verb
-from runtime.errors import Forbidden, UnknownName
+from runtime.errors import Conflict, Forbidden, UnknownName
 
 DEFAULT = "default"
 NOBODY = "unknown"
+CHANGING: Final[frozenset[Verb]] = frozenset({"write", "delete"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,18 @@ class Access:
         return not self.masked.intersection(sensitivity)
 
 
-def vault(tx: Tx, ref: str, verb: Verb) -> Access:
-    """Decide on a vault, given by id or by the actor's own name for it. Raises `Hidden`, `Refused`."""
+def vault(tx: Tx, ref: str, verb: Verb, *, alone: bool = False, despite_lock: bool = False) -> Access:
+    """Decide on a vault, given by id or by the actor's own name for it.
+
+    `alone`: nobody else changes the vault until the transaction ends. `despite_lock`: the caller looks at the write lock
+    itself (memory/vault_lock.py). Raises `Hidden`, `Refused`, `Conflict` for a change of a locked vault.
+    """
     mine = (VaultRow.owner_id == tx.actor.user_id) & (VaultRow.name == ref)
-    found = tx.connection.execute(select(VaultRow.__table__).where(or_(VaultRow.id == ref, mine))).all()
-    return _decide(tx, found[0] if found else None, verb, "vault", ref)
+    found = tx.connection.execute(_vaults(verb, alone=alone).where(or_(VaultRow.id == ref, mine))).first()
+    access = _decide(tx, found, verb, "vault", ref)
+    if not despite_lock:
+        _refuse_locked(found, verb)
+    return access
 
 
 def vaults(tx: Tx, refs: Sequence[str], verb: Verb) -> list[Access]:
@@ -78,16 +88,64 @@ def vaults(tx: Tx, refs: Sequence[str], verb: Verb) -> list[Access]:
 
 
 def memory(tx: Tx, memory_id: str, verb: Verb) -> tuple[MemCube, Access]:
-    """Decide on a memory through its vault, and give it as it is, whatever its state. Raises `Hidden`, `Refused`."""
+    """Decide on a memory through its vault, and give it as it is, whatever its state. Raises as `vault` does."""
     cube = rows.cubes(tx, [memory_id]).get(memory_id)
     found = None
     if cube is not None:
-        found = tx.connection.execute(select(VaultRow.__table__).where(VaultRow.id == cube.vault_id)).one()
+        found = tx.connection.execute(_vaults(verb).where(VaultRow.id == cube.vault_id)).first()
     access = _decide(tx, found, verb, "memory", memory_id)
     assert cube is not None
     if not access.sees(cube.sensitivity):
         raise _hidden("memory", memory_id, Denial(cube.vault_id, verb, "memory", memory_id, "masked"))
+    _refuse_locked(found, verb)
     return cube, access
+
+
+def need_owner(allowed: Access, verb: Verb, what: str) -> None:
+    """Raise `Refused` unless the actor owns the vault."""
+    if allowed.rule != "owner":
+        raise _not_so(allowed, verb, f"only its owner may {what}", "owner only")
+
+
+def need_all(allowed: Access, verb: Verb, what: str) -> None:
+    """Raise `Refused` when some of the memories are hidden from the actor."""
+    if allowed.masked:
+        raise _not_so(allowed, verb, f"some of its memories are hidden from you, so you cannot {what}", "masked")
+
+
+def need_open(allowed: Access) -> None:
+    """Raise `Conflict` for a vault that is archived."""
+    if allowed.vault.archived_at is not None:
+        raise Conflict(
+            f"vault {allowed.vault.name!r} is archived; take it back into use before you write", param="vault"
+        )
+
+
+def fitting(tx: Tx) -> tuple[ColumnElement[bool], ...]:
+    """Which grants are live and fit the actor, of whatever vault."""
+    return (
+        or_(GrantRow.grantee_id.is_(None), GrantRow.grantee_id == tx.actor.user_id),
+        or_(GrantRow.context.is_(None), GrantRow.context == tx.actor.context),
+        or_(GrantRow.expires_at.is_(None), GrantRow.expires_at > tx.now),
+        or_(GrantRow.max_reads.is_(None), GrantRow.reads_used < GrantRow.max_reads),
+    )
+
+
+def _vaults(verb: Verb, *, alone: bool = False) -> Select[Any]:
+    query = select(VaultRow.__table__).where(VaultRow.deleted_at.is_(None))
+    if alone:
+        return query.with_for_update()
+    # Whoever holds the vault alone waits for the changes that have begun, and those that come later wait for him.
+    return query.with_for_update(read=True, key_share=True) if verb in CHANGING else query
+
+
+def _refuse_locked(found: Row[Any] | None, verb: Verb) -> None:
+    if found is not None and found.locked_by is not None and verb in CHANGING:
+        raise Conflict(
+            f"vault {found.name!r} takes no change while all of it is being rolled back or emptied; wait for the job "
+            f"{found.locked_by!r} to end",
+            param="vault",
+        )
 
 
 def _decide(tx: Tx, found: Row[Any] | None, verb: Verb, object_type: str, ref: str) -> Access:
@@ -115,15 +173,13 @@ def _decide(tx: Tx, found: Row[Any] | None, verb: Verb, object_type: str, ref: s
 
 def _grants(tx: Tx, vault_id: str) -> Sequence[Row[Any]]:
     """The live grants that fit the actor, those that hide least first."""
-    fitting = tx.connection.execute(
-        select(GrantRow.__table__)
-        .where(GrantRow.vault_id == vault_id)
-        .where(or_(GrantRow.grantee_id.is_(None), GrantRow.grantee_id == tx.actor.user_id))
-        .where(or_(GrantRow.context.is_(None), GrantRow.context == tx.actor.context))
-        .where(or_(GrantRow.expires_at.is_(None), GrantRow.expires_at > tx.now))
-        .where(or_(GrantRow.max_reads.is_(None), GrantRow.reads_used < GrantRow.max_reads))
-    ).all()
-    return sorted(fitting, key=lambda grant: (len(grant.masked_tags), grant.max_reads is not None, grant.id))
+    live = tx.connection.execute(select(GrantRow.__table__).where(GrantRow.vault_id == vault_id, *fitting(tx))).all()
+    return sorted(live, key=lambda grant: (len(grant.masked_tags), grant.max_reads is not None, grant.id))
+
+
+def _not_so(allowed: Access, verb: Verb, why: str, rule: str) -> Refused:
+    vault_id = allowed.vault.id
+    return Refused(f"vault {vault_id!r}: {why}", Denial(vault_id, verb, "vault", vault_id, rule))
 
 
 def _hidden(object_type: str, ref: str, denial: Denial) -> Hidden:

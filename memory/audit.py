@@ -63,7 +63,8 @@ def verify(tx: Tx, chain: str) -> int | None:
             return n + 1
         prev, n = row.hash, row.n
     head = tx.connection.execute(select(AuditHead.n, AuditHead.hash).where(AuditHead.chain == chain)).one_or_none()
-    return None if head is None or (head.n, head.hash) == (n, prev) else n + 1
+    there = (0, GENESIS) if head is None else (head.n, head.hash)
+    return None if there == (n, prev) else n + 1
 
 
 def read(tx: Tx, *, chains: list[str] | None, after: int, limit: int) -> list[Row[Any]]:

@@ -1,25 +1,29 @@
 """Drafts and edits as they may be stored: every field checked, defaults of the vault filled in. Pure.
 
-Source: memos §2.1, §2.2; contract §4.
+Every writer comes through here, a model no less than a person. Source: memos §2.1, §2.2; contract §4.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from memory.payloads import checked
-from memory.types import Change, Draft, MemCube, Origin, SemanticType, State, Vault
+from memory.types import LIVE, Change, Draft, Kind, MemCube, Origin, SemanticType, Vault
 from runtime.errors import InvalidInput
 
 MAX_CONTENT = 1_000_000
 MAX_NAME = 300
+MAX_SESSION = 200
 MAX_ITEMS = 100
 EDITABLE = frozenset(item.name for item in fields(Draft)) - {"sources", "state", "origin", "kind"}
-NAMES = ("subject", "attribute", "speaker", "watermark", "session_id")
+REQUIRED = frozenset(
+    {"content", "semantic_type", "data", "entities", "tags", "sensitivity", "confidence", "priority", "pinned"}
+)
+NAMES = ("subject", "attribute", "speaker", "watermark")
 LISTS = ("entities", "tags", "sensitivity")
 TIMES = ("valid_from", "valid_to", "expires_at", "occurred_at")
 
@@ -27,15 +31,10 @@ TIMES = ("valid_from", "valid_to", "expires_at", "occurred_at")
 def admissible(draft: Draft, vault: Vault, now: datetime) -> Draft:
     """The draft with the defaults of its vault. Raises `InvalidInput` naming the field."""
     draft = replace(draft, **_checked({item.name: getattr(draft, item.name) for item in fields(Draft)}))
-    if draft.semantic_type not in get_args(SemanticType):
-        raise InvalidInput(
-            f"semantic_type {draft.semantic_type!r}: expected one of {list(get_args(SemanticType))}",
-            param="semantic_type",
-        )
-    if draft.origin not in get_args(Origin):
-        raise InvalidInput(f"origin {draft.origin!r}: expected one of {list(get_args(Origin))}", param="origin")
-    if draft.state not in get_args(State):
-        raise InvalidInput(f"state {draft.state!r}: expected one of {list(get_args(State))}", param="state")
+    _one_of("semantic_type", draft.semantic_type, get_args(SemanticType))
+    _one_of("origin", draft.origin, get_args(Origin))
+    _one_of("kind", draft.kind, get_args(Kind))
+    _one_of("state", draft.state, sorted(LIVE))
     expires = draft.expires_at
     if expires is None and vault.default_ttl_s is not None:
         expires = now + timedelta(seconds=vault.default_ttl_s)
@@ -54,20 +53,25 @@ def applied(cube: MemCube, change: Change) -> dict[str, Any]:
         raise InvalidInput("the edit is empty: expected at least one field to change", param="fields")
     new = _checked(dict(change.fields))
     if change.kind == "append" and "content" in new:
-        new["content"] = f"{cube.content}\n{new['content']}"
+        new["content"] = plain("content", f"{cube.content}\n{new['content']}", MAX_CONTENT)
     semantic_type = new.get("semantic_type", cube.semantic_type)
-    if semantic_type not in get_args(SemanticType):
-        raise InvalidInput(
-            f"semantic_type {semantic_type!r}: expected one of {list(get_args(SemanticType))}", param="semantic_type"
-        )
+    _one_of("semantic_type", semantic_type, get_args(SemanticType))
     if "data" in new or "semantic_type" in new:
         new["data"] = checked(semantic_type, new.get("data", cube.data))
     _ordered(new.get("valid_from", cube.valid_from), new.get("valid_to", cube.valid_to))
     return new
 
 
+def _one_of(param: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        raise InvalidInput(f"{param} {value!r}: expected one of {list(known)}", param=param)
+
+
 def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(values)
+    for name in sorted(REQUIRED & out.keys()):
+        if out[name] is None:
+            raise InvalidInput(f"{name}: cannot be taken away; expected a value", param=name)
     if "content" in out:
         out["content"] = plain("content", out["content"], MAX_CONTENT)
         if not out["content"].strip():
@@ -76,7 +80,11 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
         out["title"] = plain("title", out["title"], 10 * MAX_NAME)
     for name in NAMES:
         if out.get(name) is not None:
-            out[name] = plain(name, out[name], MAX_NAME if name != "session_id" else 200)
+            out[name] = plain(name, out[name], MAX_NAME).strip()
+            if not out[name]:
+                raise InvalidInput(f"{name}: is empty; expected a name, or leave it out", param=name)
+    if out.get("session_id") is not None:
+        out["session_id"] = plain("session_id", out["session_id"], MAX_SESSION)
     for name in LISTS:
         if name in out:
             out[name] = _names(name, out[name])

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, insert, select, update
 
-from memory import incidence, versions
+from memory import incidence, measures, versions
 from memory.indices import lexical
 from memory.tables import (
     ArtifactRow,
@@ -43,8 +43,11 @@ class Receipt:
     pending: tuple[str, ...]
 
 
-def erase(tx: Tx, cube: MemCube) -> Receipt:
-    """Remove the memory's content for good. The vectors in the indexes go when the outbox is applied (`pending`)."""
+def erase(tx: Tx, cube: MemCube, *, scrub: bool = True) -> Receipt:
+    """Remove the memory's content for good. The vectors in the indexes go when the outbox is applied (`pending`).
+
+    Whoever erases many scrubs the full text once at the end instead (`lexical.scrub`).
+    """
     connection, mine = tx.connection, cube.id
     stale = tuple(
         connection.execute(
@@ -60,6 +63,7 @@ def erase(tx: Tx, cube: MemCube) -> Receipt:
         "vectors": connection.execute(delete(BlobRow).where(BlobRow.memory_seq == cube.seq)).rowcount,
         "entities": incidence.remove(tx, [cube.seq]),
         "uses": connection.execute(delete(MemoryUse).where(MemoryUse.memory_id == mine)).rowcount,
+        "measures": measures.forget(tx, mine),
         "branch_edits": connection.execute(delete(BranchRow).where(BranchRow.memory_id == mine)).rowcount,
         "reviews": connection.execute(
             delete(ReviewRow).where((ReviewRow.memory_id == mine) | (ReviewRow.other_id == mine))
@@ -70,7 +74,8 @@ def erase(tx: Tx, cube: MemCube) -> Receipt:
         "artifacts": len(artifacts),
     }
     lexical.drop(connection, [cube.seq])
-    lexical.scrub(connection)
+    if scrub:
+        lexical.scrub(connection)
     if artifacts:
         connection.execute(update(ArtifactRow).where(ArtifactRow.memory_id == mine).values(state="evicted"))
     connection.execute(

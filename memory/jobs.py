@@ -3,7 +3,7 @@
 A job is written in the transaction of what it belongs to, so there is never one without the other. Its row is the truth;
 the durable queue only carries ids (memory/workers.py). `attempts` grows with every claim and fences the writes of an
 execution: one that was taken over can write nothing more. What an execution has finished it commits together with
-`done`, so that the next one goes on behind it. A job that failed is tried again later; after five failures it is dead,
+`done`, so that the next one goes on behind it. A job that failed is tried again later; after five attempts it is dead,
 which means that it waits for a person to replay it. Arguments and results hold ids, never text of a memory, because a
 purge does not come here. Source: memos §3.7 (5), §5; ours.
 """
@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, func, insert, or_, select, update
 
 from memory.core import Core
 from memory.tables import JobRow
@@ -31,16 +31,18 @@ from runtime.errors import (
     RunLost,
     RunStopped,
     SettingsError,
-    Stale,
     UnknownName,
 )
 
 T = TypeVar("T")
+Execute = Callable[[str], Awaitable[None]]
 JobState = Literal["queued", "running", "done", "failed", "dead"]
 
 ATTEMPTS: Final = 5
 BACKOFF_CAP_S: Final = 300.0
-OPEN: Final[tuple[JobState, ...]] = ("queued", "running", "failed")
+WAITING: Final[tuple[JobState, ...]] = ("queued", "failed")
+OPEN: Final[tuple[JobState, ...]] = (*WAITING, "running")
+TURN: Final = 50
 OPEN_PER_USER: Final = 200
 MAX_PAGE: Final = 500
 MAX_ERROR: Final = 2000
@@ -59,7 +61,7 @@ class TooManyJobs(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as its row says. `done` of `total` counts its own units; None: not known yet."""
+    """A job as its row says. `done` of `total` counts its own units (None: not known yet); `result` is what came of them."""
 
     id: str
     owner_id: str
@@ -84,13 +86,13 @@ class Job:
         """When it may be executed: a failed one after 2, 4, 8 … seconds, at most five minutes."""
         if self.state != "failed" or self.finished_at is None:
             return self.created_at
-        failures = (self.attempts - 1) % ATTEMPTS + 1
-        return self.finished_at + timedelta(seconds=min(BACKOFF_CAP_S, 2.0**failures))
+        tried = (self.attempts - 1) % ATTEMPTS + 1
+        return self.finished_at + timedelta(seconds=min(BACKOFF_CAP_S, 2.0**tried))
 
 
 class Handler(Protocol):
     """Does the work of one kind of job. May be called again for the same job after a crash or a failure, and then goes
-    on behind `job.done`. Raises `MnemeError`s."""
+    on behind `job.done` and from `job.result`. Raises `MnemeError`s."""
 
     async def __call__(self, run: JobRun, /) -> Mapping[str, JsonValue]:
         """The result, small and without text of memories."""
@@ -104,16 +106,29 @@ class JobRun:
     core: Core
     job: Job
 
-    async def commit(self, work: Callable[[Tx], T], *, done: int, total: int | None = None) -> T:
-        """Run a transaction of the job's owner that also says how far the job is.
+    async def commit(
+        self,
+        work: Callable[[Tx], T],
+        *,
+        done: int,
+        total: int | None = None,
+        so_far: Callable[[T], Mapping[str, JsonValue]] | None = None,
+    ) -> T:
+        """Run a transaction of the job's owner that also says how far the job is; `so_far` makes its result until here
+        from what `work` gave.
 
         Raises what `work` raises, and `RunLost` when another execution has taken the job over; nothing is kept then.
         """
 
         def both(tx: Tx) -> T:
-            result = work(tx)
-            _fenced(tx, self.job, done=done, **({} if total is None else {"total": total}))
-            return result
+            made = work(tx)
+            told: dict[str, Any] = {"done": done}
+            if total is not None:
+                told["total"] = total
+            if so_far is not None:
+                told["result"] = dict(so_far(made))
+            _fenced(tx, self.job, **told)
+            return made
 
         return await self.core.write(self.job.actor, both)
 
@@ -191,8 +206,17 @@ def replay(tx: Tx, job_id: str) -> Job:
 
 
 def unfinished(tx: Tx, limit: int = 1000) -> list[Job]:
-    """Every job that is not at its end, the oldest first."""
-    query = select(JobRow.__table__).where(JobRow.state.in_(OPEN)).order_by(JobRow.id).limit(limit)
+    """Jobs that are not at their end, the oldest first: all that are in hand, and of each owner the first `TURN` others, so
+    that nobody with many jobs keeps those of others waiting."""
+    place = func.row_number().over(partition_by=JobRow.owner_id, order_by=JobRow.id)
+    waiting = select(JobRow.id, place.label("place")).where(JobRow.state.in_(WAITING)).subquery()
+    query = (
+        select(JobRow.__table__)
+        .outerjoin(waiting, waiting.c.id == JobRow.id)
+        .where(or_(JobRow.state == "running", waiting.c.place <= TURN))
+        .order_by(JobRow.id)
+        .limit(limit)
+    )
     return [_job(row) for row in tx.connection.execute(query)]
 
 
@@ -200,7 +224,7 @@ def claim(tx: Tx, job_id: str) -> Job | None:
     """Take the job in hand; None when it is not waiting any more."""
     done = tx.connection.execute(
         update(JobRow)
-        .where(JobRow.id == job_id, JobRow.state.in_(("queued", "failed")))
+        .where(JobRow.id == job_id, JobRow.state.in_(WAITING))
         .values(state="running", attempts=JobRow.attempts + 1, finished_at=None)
     )
     if done.rowcount != 1:
@@ -223,24 +247,25 @@ def fail(tx: Tx, job: Job, error: MnemeError) -> JobState:
 def release(tx: Tx, job: Job, *, died: bool = False) -> bool:
     """Give the job back because its process stops, or died; False when it has gone on meanwhile.
 
-    A job whose process died five times is dead: it may be the one that kills them.
+    A job whose process dies at its fifth attempt is dead: it may be the one that kills them.
     """
     dead = died and job.attempts % ATTEMPTS == 0
     values: dict[str, Any] = {"state": "queued"}
     if dead:
         values = {
             "state": "dead",
-            "error": f"internal_error: the process died {ATTEMPTS} times while it executed this job",
+            "error": f"internal_error: its process died, and {ATTEMPTS} attempts have not brought it to an end",
             "finished_at": tx.now,
         }
     return _written(tx, job, values)
 
 
 def may_pass(error: MnemeError) -> bool:
-    """Whether trying again may help: not when the request itself is at fault, or a person stopped it."""
+    """Whether trying again may help: not when the request itself is at fault, or a person stopped it. A state that does
+    not allow it (somebody was faster, a vault is locked) may pass."""
     if isinstance(error, ModelError):
         return error.retryable
-    return isinstance(error, Stale) or not isinstance(error, InvalidInput | AuthError | SettingsError | RunStopped)
+    return isinstance(error, Conflict) or not isinstance(error, InvalidInput | AuthError | SettingsError | RunStopped)
 
 
 def _fenced(tx: Tx, job: Job, **values: Any) -> None:
@@ -259,6 +284,3 @@ def _of(tx: Tx, query: Any) -> Any:
 
 def _job(row: Row[Any]) -> Job:
     return Job(**{item.name: getattr(row, item.name) for item in fields(Job)})
-
-
-Execute = Callable[[str], Awaitable[None]]

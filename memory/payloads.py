@@ -7,6 +7,7 @@ of the agents' sheets. Source: contract §4; the sheets of the agents.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -122,6 +123,8 @@ def checked(semantic_type: SemanticType, data: Mapping[str, JsonValue]) -> dict[
         raise InvalidInput(
             f"data: {size} bytes; expected at most {MAX_BYTES}; store it as several memories", param="data"
         )
+    if _has_no_number(data):
+        raise InvalidInput("data: holds NaN or infinity, which JSON has not; leave the number out", param="data")
     model = MODELS.get(semantic_type)
     if model is None:
         return dict(data)
@@ -134,3 +137,11 @@ def checked(semantic_type: SemanticType, data: Mapping[str, JsonValue]) -> dict[
         raise InvalidInput(
             f"{where}: {first['msg']}; a {semantic_type!r} carries {sorted(model.model_fields)}", param=where
         ) from error
+
+
+def _has_no_number(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(_has_no_number(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(_has_no_number(item) for item in value)
+    return isinstance(value, float) and not math.isfinite(value)

@@ -13,25 +13,29 @@ from collections.abc import Sequence
 from typing import Final
 
 INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
-HIDDEN: Final = re.compile("[\U000e0020-\U000e007e]{4}")
+# Not behind a black flag, where such signs spell England, Scotland or Wales.
+HIDDEN: Final = re.compile("(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0020-\U000e007e]{4}")
 
 IGNORE: Final = "ignore|disregard|forget|override|bypass|skip"
 EARLIER: Final = "previous|prior|above|earlier|preceding|former|existing|your|all|any|system|those"
 RULES: Final = "instructions?|prompts?|rules?|guidelines?|directions?|directives?|orders|messages?|guardrails?|context"
-MODEL: Final = "ai|llm|assistants?|language models?|chatbots?|ai agents?"
+MODEL: Final = "ai|llms?|assistants?|language models?|chatbots?|ai agents?"
 MUST: Final = "must|shall|should|has to|have to|is required to|are required to|is instructed to|are instructed to"
 ANSWER: Final = "you|always|never|must|answer|reply|respond|say|recommend|assistant|the ai|the model"
-TOLD: Final = "you must|you should|you will|you shall|always|answer|reply|respond|tell them|tell him|tell her|recommend"
+TELL: Final = "answer|reply|respond|tell|say|recommend|claim|mention|state|insist|refer|direct"
+DO: Final = "ignore|obey|follow|execute|run|buy|click|visit|delete|send|treat|rank|rate|prefer|praise|choose"
+OBEY: Final = f"always|never|not|{TELL}|{DO}"
 WITHHOLD: Final = "tell|telling|inform|informing|mention|mentioning|alert|alerting|notify|notifying|show|showing"
 PRIVATE: Final = (
     "conversations?|chats?|memory|memories|history|credentials?|passwords?|api keys?|user data|secrets?|system prompt"
 )
 
 
-def _chain(*groups: str, gaps: Sequence[int]) -> re.Pattern[str]:
+def _chain(*groups: str, gaps: Sequence[int], between: str = r"[^.\n]") -> re.Pattern[str]:
+    """The groups in this order, each at most so many characters behind the one before."""
     form = rf"\b(?:{groups[0]})\b"
     for gap, group in zip(gaps, groups[1:], strict=True):
-        form += rf"[^.\n]{{0,{gap}}}\b(?:{group})\b"
+        form += rf"{between}{{0,{gap}}}\b(?:{group})\b"
     return re.compile(form)
 
 
@@ -39,7 +43,8 @@ ORDERS: Final[tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]] = (
     (
         "it tells a model to ignore its instructions",
         (
-            _chain(IGNORE, EARLIER, RULES, gaps=(40, 30)),
+            _chain(IGNORE, EARLIER, RULES, gaps=(40, 30), between=r"[^.,;\n]"),
+            _chain(IGNORE, "everything|anything|all", "above|before|previous(?:ly)?|so far", gaps=(2, 25)),
             _chain("ignoriere|vergiss|missachte", "anweisungen|regeln|vorgaben", gaps=(40,)),
             _chain("ignorez?|oubliez?", "instructions|consignes|règles", gaps=(40,)),
             _chain("ignora|ignore|olvida|esqueça", "instrucciones|instruções|reglas|regras|istruzioni", gaps=(40,)),
@@ -62,6 +67,7 @@ ORDERS: Final[tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]] = (
             re.compile(r"</?system(?:[ _-]prompt)?>"),
             re.compile(r"(?m)^\W{0,4}(?:system|developer)(?: message| prompt| override| note)?\s*:\s*\S"),
             _chain("begin|end|new|updated", "system|developer|admin", "prompt|message|override", gaps=(2, 12)),
+            re.compile(r"(?m)^\W{0,4}(?:new|updated|additional) instructions?\s*:\s*\S"),
         ),
     ),
     (
@@ -79,8 +85,18 @@ ORDERS: Final[tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]] = (
         "it orders what to answer",
         (
             _chain("from now on|henceforth|in all answers|in every reply|in any response", ANSWER, gaps=(40,)),
-            _chain("when|whenever|if", "users?|anyone|someone|asked|asks?", TOLD, gaps=(40, 50)),
-            _chain(MODEL, MUST, gaps=(20,)),
+            re.compile(
+                r"\b(?:when|whenever|if)\b[^.\n]{0,40}\b(?:users?|anyone|someone|asked|asks?)\b[^.\n]{0,60}(?:,|\bthen|\bplease)\s*"
+                rf"(?:you (?:must|should|will|shall)\b|(?:please |always |never |only )*(?:{TELL})\b)"
+            ),
+            _chain(MODEL, MUST, OBEY, gaps=(30, 8)),
+        ),
+    ),
+    (
+        "it speaks to a model",
+        (
+            _chain("hey|attention|note to|instructions? (?:for|to)", MODEL, gaps=(8,)),
+            _chain(MODEL, "reading|processing|summari[sz]ing|parsing", "this", gaps=(12, 2)),
         ),
     ),
     ("it hides something from the user", (_chain("do not|don't|never|without", WITHHOLD, "users?", gaps=(10, 25)),)),

@@ -5,8 +5,9 @@
                             └─────switch───────┘   (rolling back is switching again)
 
 One profile is active: searches go there. Every profile but the retired ones is written to. A profile is an encoder and
-the codec of its index, so another codec is another profile too, and the pointer moves in one transaction: after a crash
-it is the old one or the new one. Source: memos §5; embedding_storage §3 (migrate codec), §7.10; ours.
+the codec of its index, so another codec, or the same one fitted again, is another profile too. The pointer moves in one
+transaction: after a crash it is the old one or the new one. Source: memos §5; embedding_storage §3 (migrate codec), §7 (10);
+ours.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from pydantic import JsonValue
+from sqlalchemy import Connection, Row, delete, insert, select, text, update
 
+from memory.codecs import registry
 from memory.encoders.base import Profile
 from memory.tables import BlobRow, ProfileRow
 from runtime.errors import Conflict, SettingsError, UnknownName
@@ -30,23 +34,22 @@ DELETED_AT_A_TIME = 5000
 
 @dataclass(frozen=True, slots=True)
 class StoredProfile:
-    """A row. `space` is the encoder's space, its slug included; `slug` names row, folder and collection; `cursor` is the
-    last memory (its `seq`) that was embedded for it while it was built."""
+    """A row. `space` is the encoder's space, its slug included; `slug` names row, folder and collection, and is never used
+    again; `cursor` is the last memory (its `seq`) that was embedded for it while it was built."""
 
     id: str
     slug: str
     space: Profile
     codec: str
     codec_params: bytes
-    measured: Mapping[str, Any] | None
+    measured: Mapping[str, JsonValue] | None
     state: ProfileState
     cursor: int
     drain_until: datetime | None
 
-
-def slug_of(space: Profile, codec: str) -> str:
-    """The name of the profile that an encoder and a codec make."""
-    return f"{space.slug}.{codec}"
+    def is_of(self, space: Profile, codec: str) -> bool:
+        """Whether encoder and codec are these."""
+        return self.space == space and self.codec == codec
 
 
 def every(connection: Connection) -> list[StoredProfile]:
@@ -59,9 +62,16 @@ def written(connection: Connection) -> list[StoredProfile]:
     return sorted((p for p in every(connection) if p.state in WRITTEN), key=lambda p: WRITTEN.index(p.state))
 
 
+def written_ids(connection: Connection) -> list[str]:
+    """The ids of `written`, in its order, without their parameters: cheap enough to be asked before each batch."""
+    query = select(ProfileRow.id, ProfileRow.state).where(ProfileRow.state.in_(WRITTEN))
+    rows = connection.execute(query.order_by(ProfileRow.created_at, ProfileRow.id)).all()
+    return [row.id for row in sorted(rows, key=lambda row: WRITTEN.index(row.state))]
+
+
 def active(connection: Connection) -> StoredProfile | None:
     """The profile that searches go to; None in a store that was never opened."""
-    return next(iter(p for p in written(connection) if p.state == "active"), None)
+    return next((p for p in written(connection) if p.state == "active"), None)
 
 
 def by_slug(connection: Connection, slug: str) -> StoredProfile:
@@ -73,15 +83,30 @@ def by_slug(connection: Connection, slug: str) -> StoredProfile:
     return _stored(row)
 
 
+def in_use(connection: Connection, space: Profile, codec: str) -> StoredProfile | None:
+    """The youngest profile of this encoder and codec that is written to; None when there is none."""
+    return next((p for p in reversed(every(connection)) if p.is_of(space, codec) and p.state in WRITTEN), None)
+
+
 def ensure(connection: Connection, profile_id: str, space: Profile, codec: str, now: datetime) -> StoredProfile:
     """The active profile, made (with the id) when the store has none. Called at every start.
 
     `space` is what the configured encoder gives. It need not be the active one while it is being built or drained.
-    Raises `SettingsError` when the store's vectors are of another space, or of another size under the same name.
+    `codec` counts for a new store only: another one is a move (memory/reembed.py). Raises `SettingsError` when the
+    store's vectors are of another space, or of another size under the same name, and for a new store with a codec that
+    has to be fitted first.
     """
     there = active(connection)
     if there is None:
-        return _add(connection, profile_id, space, codec, "active", now)
+        _alone(connection)
+        there = active(connection)
+    if there is None:
+        if registry.needs_sample(codec):
+            raise SettingsError(
+                f"embed.codec {codec!r}: has to be fitted on vectors, and the store has none yet; begin with 'int8', "
+                "and run `mneme memory reembed` with this codec when there are memories"
+            )
+        return _add(connection, profile_id, space, codec, b"", "active", now)
     for known in written(connection):
         if known.space.slug == space.slug:
             _require_same(known.space, space)
@@ -93,37 +118,37 @@ def ensure(connection: Connection, profile_id: str, space: Profile, codec: str, 
     )
 
 
-def begin(connection: Connection, profile_id: str, space: Profile, codec: str, now: datetime) -> StoredProfile:
-    """A profile to be built, or the one that is being built, drained or in use already under this name.
+def begin(
+    connection: Connection,
+    profile_id: str,
+    space: Profile,
+    codec: str,
+    params: bytes,
+    now: datetime,
+    *,
+    refit: bool = False,
+) -> StoredProfile:
+    """A profile to be built, or the one of this encoder and codec that is written to already (never with `refit`).
 
-    Raises `SettingsError` when the name is there with another size, `Conflict` while a third one is being built.
+    `params` are those of the fitted codec; they never change again. Raises `SettingsError` when the encoder's name is
+    there with another size, `Conflict` while another profile is being built or when the codec lacks its parameters.
     """
-    slug = slug_of(space, codec)
-    for known in every(connection):
-        if known.space.slug == space.slug and known.state != "retired":
+    _alone(connection)
+    for known in written(connection):
+        if known.space.slug == space.slug:
             _require_same(known.space, space)
-        if known.slug == slug and known.state != "retired":
-            return known
-        if known.state == "building":
-            raise Conflict(
-                f"embedding profile {known.slug!r} is being built; let it end, or abandon it, before {slug!r}"
-            )
-    # What a retired profile had is gone; its name is free.
-    connection.execute(delete(ProfileRow).where(ProfileRow.slug == slug, ProfileRow.state == "retired"))
-    return _add(connection, profile_id, space, codec, "building", now)
-
-
-def fitted(connection: Connection, profile_id: str, params: bytes) -> None:
-    """Keep the codec's parameters; they never change again. Raises `Conflict` when there are others."""
-    done = connection.execute(
-        update(ProfileRow)
-        .where(ProfileRow.id == profile_id, ProfileRow.codec_params.is_(None) | (ProfileRow.codec_params == params))
-        .values(codec_params=params)
-    )
-    if done.rowcount != 1:
+    there = in_use(connection, space, codec)
+    if there is not None and (not refit or there.state == "building"):
+        return there
+    building = next((p for p in written(connection) if p.state == "building"), None)
+    if building is not None:
         raise Conflict(
-            f"embedding profile {profile_id!r}: its codec is fitted already; make another profile for a refit"
+            f"embedding profile {building.slug!r} is being built; let it end, or abandon it, before one of "
+            f"{space.slug!r} with codec {codec!r}"
         )
+    if registry.needs_sample(codec) and not params:
+        raise Conflict(f"codec {codec!r}: has to be fitted on vectors of {space.slug!r} before a profile uses it")
+    return _add(connection, profile_id, space, codec, params, "building", now)
 
 
 def advance(connection: Connection, profile_id: str, cursor: int) -> None:
@@ -133,52 +158,44 @@ def advance(connection: Connection, profile_id: str, cursor: int) -> None:
     )
 
 
-def measured(connection: Connection, profile_id: str, figures: Mapping[str, Any]) -> None:
+def measured(connection: Connection, profile_id: str, figures: Mapping[str, JsonValue]) -> None:
     """Keep what was measured before a switch."""
     connection.execute(update(ProfileRow).where(ProfileRow.id == profile_id).values(measured=dict(figures)))
 
 
-def switch(connection: Connection, profile_id: str, now: datetime) -> tuple[StoredProfile, StoredProfile]:
-    """Make the profile the active one and let the other drain; both as they are afterwards, the active one first.
+def switch(connection: Connection, profile_id: str, now: datetime) -> StoredProfile:
+    """Make the profile the active one and let the one before drain; the profile as it is afterwards.
 
-    Switching to the active one changes nothing. Raises `Conflict` for a profile that is retired.
+    Switching to the active one changes nothing. Raises `UnknownName`, and `Conflict` for a profile that is retired.
     """
-    # On PostgreSQL the lock makes two switches at a time one after the other.
-    locked = connection.execute(_SELECT.with_for_update()).all()
-    rows = {row.id: _stored(row) for row in locked}
-    new = rows.get(profile_id)
-    old = next((p for p in rows.values() if p.state == "active"), None)
+    _alone(connection)
+    there = {p.id: p for p in every(connection)}
+    new = there.get(profile_id)
+    old = next((p for p in there.values() if p.state == "active"), None)
     if new is None or old is None:
         raise UnknownName(f"embedding profile {profile_id!r}: not found, or there is no active one to switch from")
     if new.state == "active":
-        return new, old
+        return new
     if new.state == "retired":
         raise Conflict(f"embedding profile {new.slug!r} is retired; its vectors are gone, build it again")
-    until = now + DRAINING_FOR
-    _set(connection, old.id, state="draining", drain_until=until)
+    _set(connection, old.id, state="draining", drain_until=now + DRAINING_FOR)
     _set(connection, new.id, state="active", activated_at=now, drain_until=None)
-    return replace(new, state="active", drain_until=None), replace(old, state="draining", drain_until=until)
+    return replace(new, state="active", drain_until=None)
 
 
 def abandon(connection: Connection, profile_id: str) -> None:
     """Give up a profile that is being built. Raises `Conflict` for another state."""
     done = connection.execute(
-        update(ProfileRow)
-        .where(ProfileRow.id == profile_id, ProfileRow.state == "building")
-        .values(state="retired", cursor=0)
+        update(ProfileRow).where(ProfileRow.id == profile_id, ProfileRow.state == "building").values(state="retired")
     )
     if done.rowcount != 1:
         raise Conflict(f"embedding profile {profile_id!r}: is not being built; there is nothing to abandon")
 
 
-def retire_drained(connection: Connection, now: datetime) -> list[StoredProfile]:
-    """Retire what has drained long enough; gives those profiles, whose indexes can be removed."""
-    over = [
-        p for p in every(connection) if p.state == "draining" and p.drain_until is not None and p.drain_until <= now
-    ]
-    for profile in over:
-        _set(connection, profile.id, state="retired", drain_until=None, cursor=0)
-    return over
+def retire_drained(connection: Connection, now: datetime) -> int:
+    """Retire what has drained long enough; how many."""
+    over = (ProfileRow.state == "draining", ProfileRow.drain_until <= now)
+    return connection.execute(update(ProfileRow).where(*over).values(state="retired", drain_until=None)).rowcount
 
 
 def delete_retired_blobs(connection: Connection) -> int:
@@ -199,13 +216,26 @@ def delete_retired_blobs(connection: Connection) -> int:
 _SELECT = select(*ProfileRow.__table__.columns)
 
 
+def _alone(connection: Connection) -> None:
+    """One change of the pointer at a time. On SQLite whoever writes is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE embedding_profiles IN SHARE ROW EXCLUSIVE MODE"))
+
+
 def _add(
-    connection: Connection, profile_id: str, space: Profile, codec: str, state: ProfileState, now: datetime
+    connection: Connection,
+    profile_id: str,
+    space: Profile,
+    codec: str,
+    params: bytes,
+    state: ProfileState,
+    now: datetime,
 ) -> StoredProfile:
+    slug = _free_slug(connection, f"{space.slug}.{codec}")
     connection.execute(
         insert(ProfileRow).values(
             id=profile_id,
-            slug=slug_of(space, codec),
+            slug=slug,
             provider=space.provider,
             model=space.model,
             revision=space.revision,
@@ -215,13 +245,20 @@ def _add(
             prefix_doc=space.prefix_doc,
             prefix_query=space.prefix_query,
             codec=codec,
+            codec_params=params or None,
             state=state,
             cursor=0,
             created_at=now,
             activated_at=now if state == "active" else None,
         )
     )
-    return by_slug(connection, slug_of(space, codec))
+    return by_slug(connection, slug)
+
+
+def _free_slug(connection: Connection, name: str) -> str:
+    """A slug is never used twice, or a new profile would find the folder of a retired one with its old vectors."""
+    taken = set(connection.execute(select(ProfileRow.slug)).scalars())
+    return next(slug for n in count(1) if (slug := name if n == 1 else f"{name}.{n}") not in taken)
 
 
 def _set(connection: Connection, profile_id: str, **values: Any) -> None:
@@ -240,7 +277,7 @@ def _require_same(known: Profile, given: Profile) -> None:
 
 def _stored(row: Row[Any]) -> StoredProfile:
     space = Profile(
-        slug=row.slug.removesuffix(f".{row.codec}"),
+        slug=row.slug.rpartition(f".{row.codec}")[0],
         provider=row.provider,
         model=row.model,
         revision=row.revision,

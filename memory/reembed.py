@@ -1,9 +1,9 @@
 """Moves the store to another encoder or codec while it is searched and written.
 
-1. The new profile is `building`; from here on every write embeds for it too.
+1. A codec that has to be fitted is fitted; then the new profile is `building`, and from here on every write embeds for it.
 2. The memories that were there are embedded for it in the order of `seq`, with the place kept, so that a crash costs one
    batch. Whatever was missed (an edit while its text was being embedded) is looked for until nothing is.
-3. The new index has caught up, and both are asked the same probes: the first words of a memory must find it.
+3. The new index has caught up and holds every memory, and both are asked the same probes (memory/probes.py).
 4. The pointer moves in one transaction. The old profile drains for seven days, still written to, so going back is the
    same move the other way.
 
@@ -14,57 +14,53 @@ embedding_storage §3, §5.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import anyio
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, exists, func, select
 
-from memory import profiles
-from memory.codecs import blob
+from memory import backlog, probes, profiles
+from memory.backlog import Unembedded
 from memory.codecs import registry as codecs
 from memory.core import Core
-from memory.indices.base import Filter
+from memory.encoders.base import Encoder
+from memory.indices.base import Vector
+from memory.probes import ACCEPTED_LOSS, PROBES, Figures, Probe
 from memory.profiles import StoredProfile
 from memory.spaces import Space, Spaces
-from memory.tables import BlobRow, MemoryRow, OutboxRow
-from memory.types import INDEXED, SEARCHABLE
-from runtime.errors import Conflict, StorageError
+from memory.tables import OutboxRow
+from runtime.errors import Conflict, InvalidInput, ModelError, StorageError
 from runtime.ids import new_id
+from runtime.telemetry import get_logger
 
 BATCH = 64
-PROBES = 200
-PROBE_WORDS = 12
-TOP = 10
-# A new profile whose recall on the probes is lower by more than this is not switched to without being told to.
-ACCEPTED_LOSS = 0.02
 ROUNDS = 20
-Vector = NDArray[np.float32]
-# Quarantined memories are embedded too: what is approved must be found at once.
-EMBEDDED = INDEXED | {"quarantined"}
+# Vectors that a codec is fitted on, where they are there; where they have to be made, twice as many as it needs.
+FIT_SAMPLE = 50_000
+FIT_FACTOR = 2
+OpenSpace = Callable[[StoredProfile], Awaitable[Space]]
+
+log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """Share of the probes that were answered within the first ten, by the old and by the new profile."""
+class Moved(NamedTuple):
+    """The profile that is active now, what it was found to be, and the share of the probes that the one before found."""
 
-    probes: int
-    old_recall: float
-    new_recall: float
+    profile: StoredProfile
+    figures: Figures
+    old_found: float
 
 
 class Reembedding:
-    """One move to one profile. Safe to run again after a crash, and in two processes at a time (one of them in vain)."""
+    """Moves from one profile to another. Safe to run again after a crash, and in two processes at a time."""
 
     def __init__(
         self,
         core: Core,
         spaces: Spaces,
-        open_space: Callable[[StoredProfile], Awaitable[Space]],
+        open_space: OpenSpace,
         settle: Callable[[], Awaitable[None]],
         *,
         batch: int = BATCH,
@@ -76,120 +72,197 @@ class Reembedding:
         self._settle = settle
         self._batch = batch
 
-    async def begin(self, encoder_space: Any, codec: str) -> StoredProfile:
-        """Make the profile, fit its codec if it has to be fitted, open it and write to it from here on."""
-        profile_id, now = new_id("emb"), self._core.clock.now()
-        made = await self._core.db.write(lambda c: profiles.begin(c, profile_id, encoder_space, codec, now))
-        if codecs.needs_sample(codec) and not made.codec_params:
-            made = await self._fit(made)
-        await self._write_to(made)
-        return made
+    async def begin(self, encoder: Encoder, codec: str, *, refit: bool = False, seed: int = 0) -> StoredProfile:
+        """The profile of encoder and codec, made and written to from here on; with `refit` another one of the same codec.
 
-    async def run(self, profile: StoredProfile, *, force: bool = False, seed: int = 0) -> Probed:
-        """Embed what is missing, compare, switch. Raises `Conflict` when recall falls by more than 2 points and it is not
-        forced, `ModelError` when the encoder fails; the profile then stays `building` and `run` goes on later."""
-        await self._write_to(profile)
-        await self.fill(profile)
-        await self._settle()
-        probed = await self.probe(profile, random.Random(seed))
-        await self._core.db.write(lambda c: profiles.measured(c, profile.id, asdict(probed)))
-        if probed.new_recall < probed.old_recall - ACCEPTED_LOSS and not force:
-            raise Conflict(
-                f"embedding profile {profile.slug!r}: finds {probed.new_recall:.1%} of {probed.probes} probes, the old "
-                f"one {probed.old_recall:.1%}; not switched. Force the switch, or abandon the profile"
+        The encoder stays the caller's. Raises `Conflict` while another profile is being built, `InvalidInput` when there
+        are too few memories to fit the codec on, `UnknownName` for a codec, `ModelError`.
+        """
+        space = encoder.profile
+        there = await self._core.db.read(lambda c: profiles.in_use(c, space, codec))
+        if there is None or (refit and there.state != "building"):
+            params = await self._fitted(encoder, codec, random.Random(seed)) if codecs.needs_sample(codec) else b""
+            profile_id, now = new_id("emb"), self._core.clock.now()
+            there = await self._core.db.write(
+                lambda c: profiles.begin(c, profile_id, space, codec, params, now, refit=refit)
             )
-        await self.switch_to(profile)
-        return probed
+        await self._write_to(there)
+        return there
 
-    async def fill(self, profile: StoredProfile) -> None:
-        """Embed every memory that has no vector in the profile."""
-        cursor = profile.cursor
+    async def run(self, profile: StoredProfile, *, force: bool = False, seed: int = 0) -> Moved:
+        """Embed what is missing, compare, switch.
+
+        Raises `Conflict` when the new profile finds 2 points less than the old one, or its index loses as much against an
+        exact search, and it is not forced; `ModelError` when the encoder fails. The profile then stays `building`, and
+        `run` goes on later.
+        """
+        await self._write_to(profile)
+        await self._catch_up(profile)
+        asked = await self._core.db.read(partial(probes.sample, count=PROBES, rng=random.Random(seed)))
+        old_found = await self._old_found(asked, force=force)
+        figures = await probes.measure(self._core, self._space(profile.id), asked)
+        kept = probes.as_json(figures, old_found=old_found, at=self._core.clock.now().isoformat())
+        await self._core.db.write(lambda c: profiles.measured(c, profile.id, kept))
+        if not force:
+            _judge(profile, figures, old_found)
         for _ in range(ROUNDS):
-            while batch := await self._core.db.read(
-                lambda c, after=cursor: _missing(c, profile.id, after, self._batch)
-            ):  # type: ignore[misc]
-                vectors = await self._vectors(profile, batch)
-                cursor = batch[-1].seq
-                await self._core.db.write(
-                    lambda c, b=batch, v=vectors, at=cursor: _store(c, profile.id, b, v, at)  # type: ignore[misc]
-                )
-                self._core.committed()
-            if not await self._core.db.read(lambda c: _missing(c, profile.id, 0, 1)):
-                return
-            cursor = 0
-        raise StorageError(
-            f"embedding profile {profile.slug!r}: memories change faster than they are embedded; run it again later"
-        )
+            try:
+                return Moved(await self.switch_to(profile), figures, old_found)
+            except Conflict:
+                # Another process that has not heard of the profile wrote a memory meanwhile.
+                await self._catch_up(profile)
+        raise _too_busy(profile)
 
-    async def probe(self, profile: StoredProfile, rng: random.Random) -> Probed:
-        """Ask both indexes for memories by their first words."""
-        old, new = self._spaces.active, self._open(profile.id)
-        rows = await self._core.db.read(lambda c: _sample(c, PROBES, rng))
-        texts = [" ".join(row.content.split()[:PROBE_WORDS]) for row in rows]
-        found = []
-        for space in (old, new):
-            vectors = await space.encoder.encode(texts, role="query")
-            hits = 0
-            for row, vector in zip(rows, vectors, strict=True):
-                answers = await space.index.search(vector, TOP, Filter(vault_ids=(row.vault_id,), states=SEARCHABLE))
-                hits += any(answer.memory_id == row.id for answer in answers)
-            found.append(hits / max(1, len(rows)))
-        return Probed(len(rows), *found)
-
-    async def switch_to(self, profile: StoredProfile) -> None:
-        """Search in the profile from here on. Raises `Conflict` when memories lack a vector in it."""
+    async def switch_to(self, profile: StoredProfile) -> StoredProfile:
+        """Search in the profile from here on; so a move is taken back, too. Raises `Conflict` when memories lack a vector
+        in it, or when it is retired."""
         now = self._core.clock.now()
 
-        def work(connection: Connection) -> None:
-            if _missing(connection, profile.id, 0, 1):
+        def work(connection: Connection) -> StoredProfile:
+            if backlog.missing(connection, profile.id, after=0, limit=1):
                 raise Conflict(
                     f"embedding profile {profile.slug!r}: some memories are not embedded for it; run it again"
                 )
-            profiles.switch(connection, profile.id, now)
+            return profiles.switch(connection, profile.id, now)
 
-        await self._core.db.write(work)
+        switched = await self._core.db.write(work)
+        await follow(self._core, self._spaces, self._open_space)
+        return switched
+
+    async def abandon(self, profile: StoredProfile) -> None:
+        """Give up a profile that is being built. Raises `Conflict` for another state."""
+        await self._core.db.write(lambda c: profiles.abandon(c, profile.id))
         await follow(self._core, self._spaces, self._open_space)
 
-    def _open(self, profile_id: str) -> Space:
-        return next(space for space in self._spaces.written if space.id == profile_id)
+    async def fill(self, profile: StoredProfile) -> None:
+        """Embed every memory that has no vector in the profile. Raises `ModelError`, `StorageError`."""
+        cursor = profile.cursor
+        for _ in range(ROUNDS):
+            while batch := await self._missing(profile.id, cursor, self._batch):
+                vectors = await self._vectors(profile, batch)
+                cursor = batch[-1].seq
+                await self._core.db.write(partial(backlog.keep, profile_id=profile.id, batch=batch, vectors=vectors))
+                self._core.committed()
+            if not await self._missing(profile.id, 0, 1):
+                return
+            cursor = 0
+        raise _too_busy(profile)
+
+    async def _catch_up(self, profile: StoredProfile) -> None:
+        """Until every memory has its vector, and the index has every vector."""
+        for _ in range(ROUNDS):
+            await self.fill(profile)
+            await self._settle()
+            lacking = await self._not_in_index(self._space(profile.id))
+            if not lacking:
+                return
+            log.info("memory.index_lacks", profile=profile.slug, count=len(lacking))
+            await self._core.db.write(partial(backlog.enqueue, ids=lacking))
+            self._core.committed()
+        raise _too_busy(profile)
+
+    async def _not_in_index(self, space: Space) -> list[str]:
+        """Memories that have a vector, no point, and no entry in the outbox that would make one."""
+        wanted: list[str] = []
+        after = 0
+        while page := await self._core.db.read(partial(backlog.indexed, profile_id=space.id, after=after)):
+            wanted += [id_ for _, id_ in page]
+            after = page[-1][0]
+        # The points are looked at afterwards, so what is written meanwhile is not taken for missing.
+        points = {point.memory_id async for point in space.index.versions() if not point.tombstone}
+        return [id_ for id_ in wanted if id_ not in points]
+
+    async def _old_found(self, asked: Sequence[Probe], *, force: bool) -> float:
+        """What the active profile finds. One that cannot be asked may be the reason for the move: then force helps."""
+        try:
+            return await probes.found_share(self._spaces.active, asked)
+        except (ModelError, StorageError) as error:
+            if not force:
+                raise
+            log.warning("memory.old_profile_not_asked", profile=self._spaces.active.slug, error=error.message)
+            return 0.0
+
+    def _space(self, profile_id: str) -> Space:
+        found = next((space for space in self._spaces.written if space.id == profile_id), None)
+        if found is None:
+            raise Conflict(f"embedding profile {profile_id!r}: was abandoned or retired meanwhile")
+        return found
 
     async def _write_to(self, profile: StoredProfile) -> None:
         if all(space.id != profile.id for space in self._spaces.written):
             await follow(self._core, self._spaces, self._open_space)
+        self._space(profile.id)
 
-    async def _fit(self, profile: StoredProfile) -> StoredProfile:
-        """Fit the codec on vectors of the active profile when they are of the same space."""
-        vectors = await self._core.db.read(lambda c: _sample_of_vectors(c, profile.space.slug))
-        params = codecs.make(profile.codec, profile.space.dim, vectors).params()
-        await self._core.db.write(lambda c: profiles.fitted(c, profile.id, params))
-        return replace(profile, codec_params=params)
+    async def _missing(self, profile_id: str, after: int, limit: int) -> list[Unembedded]:
+        return await self._core.db.read(lambda c: backlog.missing(c, profile_id, after=after, limit=limit))
 
-    async def _vectors(self, profile: StoredProfile, batch: Sequence[Row[Any]]) -> dict[int, Vector]:
+    async def _fitted(self, encoder: Encoder, codec: str, rng: random.Random) -> bytes:
+        """The parameters of the codec, fitted on stored vectors of the space, or on some that are made for it."""
+        space = encoder.profile
+        needed = codecs.sample_size(codec, space.dim)
+        rows = await self._core.db.read(partial(backlog.some_vectors, space=space, count=FIT_SAMPLE, rng=rng))
+        vectors = await anyio.to_thread.run_sync(backlog.decoded, rows, space.dim)
+        if len(vectors) < needed:
+            texts = await self._core.db.read(partial(backlog.some_texts, count=FIT_FACTOR * needed, rng=rng))
+            if len(texts) < needed:
+                raise InvalidInput(
+                    f"codec {codec!r}: has to be fitted on {needed} memories, there are {len(texts)}; take one that "
+                    "needs no fit, such as 'int8'",
+                    param="codec",
+                )
+            vectors = await encoder.encode(texts, role="doc")
+        made = await anyio.to_thread.run_sync(codecs.make, codec, space.dim, vectors)
+        return made.params()
+
+    async def _vectors(self, profile: StoredProfile, batch: Sequence[Unembedded]) -> dict[int, Vector]:
         """By `seq`; those of a profile of the same space are taken from there instead of made again."""
-        have = await self._core.db.read(lambda c: _kept(c, profile, [row.seq for row in batch]))
+        have = await self._core.db.read(
+            partial(backlog.of_same_space, profile=profile, seqs=[row.seq for row in batch])
+        )
         texts = {row.seq: row.content for row in batch if row.seq not in have}
         if texts:
-            made = await self._open(profile.id).encoder.encode(list(texts.values()), role="doc")
+            made = await self._space(profile.id).encoder.encode(list(texts.values()), role="doc")
             have |= dict(zip(texts, made, strict=True))
         return have
 
 
-async def follow(core: Core, spaces: Spaces, open_space: Callable[[StoredProfile], Awaitable[Space]]) -> bool:
+async def follow(core: Core, spaces: Spaces, open_space: OpenSpace) -> bool:
     """Make `spaces` what the database says, opening what is new; True when something changed.
 
-    Every process calls it from time to time, because another one may have moved the pointer. What is no longer written
-    to is closed.
+    Every process calls it from time to time, and the relay before each batch, because another process may have moved
+    the pointer. What is no longer written to is closed. Raises what `open_space` raises; then nothing has changed.
     """
-    stored = await core.db.read(profiles.written)
-    before = {space.id: space for space in spaces.written}
-    if [p.id for p in stored] == list(before):
-        return False
-    opened = [before.get(p.id) or await open_space(p) for p in stored]
-    spaces.switch(opened[0], opened[1:])
-    for gone in before.keys() - {p.id for p in stored}:
-        await before[gone].index.aclose()
-        await before[gone].encoder.aclose()
-    return True
+    async with spaces.changing:
+        if await core.db.read(profiles.written_ids) == [space.id for space in spaces.written]:
+            return False
+        stored = await core.db.read(profiles.written)
+        before = {space.id: space for space in spaces.written}
+        opened: dict[str, Space] = {}
+        try:
+            for profile in stored:
+                if profile.id not in before:
+                    opened[profile.id] = await open_space(profile)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                for space in opened.values():
+                    await space.aclose()
+            raise
+        active, *others = [before.get(p.id) or opened[p.id] for p in stored]
+        spaces.switch(active, others)
+        for gone in before.keys() - {p.id for p in stored}:
+            await before[gone].aclose()
+        return True
+
+
+async def tidy(core: Core, spaces: Spaces, open_space: OpenSpace) -> list[StoredProfile]:
+    """Retire what has drained for seven days, close it and delete its vectors. Gives every retired profile: the caller
+    removes their indexes, those that are gone already too, because a crash may have come between."""
+    now = core.clock.now()
+    await core.db.write(lambda c: profiles.retire_drained(c, now))
+    await follow(core, spaces, open_space)
+    while await core.db.write(profiles.delete_retired_blobs):
+        pass
+    return [p for p in await core.db.read(profiles.every) if p.state == "retired"]
 
 
 async def settled(core: Core, *, poll_s: float = 0.05, timeout_s: float = 600.0) -> None:
@@ -197,60 +270,27 @@ async def settled(core: Core, *, poll_s: float = 0.05, timeout_s: float = 600.0)
     last = await core.db.read(lambda c: c.execute(select(func.max(OutboxRow.seq))).scalar()) or 0
     waiting = select(exists().where(OutboxRow.seq <= last))
     with anyio.move_on_after(timeout_s):
-        while await core.db.read(lambda c: c.execute(waiting).scalar()):
+        while True:
+            if not await core.db.read(lambda c: c.execute(waiting).scalar()):
+                return
             await anyio.sleep(poll_s)
-        return
     raise StorageError(f"the index has not caught up within {timeout_s:g} s; see `mneme doctor`, then run it again")
 
 
-def _lacks(profile_id: str) -> ColumnElement[bool]:
-    there = exists().where(BlobRow.memory_seq == MemoryRow.seq, BlobRow.profile_id == profile_id)
-    return and_(MemoryRow.state.in_(EMBEDDED), MemoryRow.content != "", ~there)
+def _judge(profile: StoredProfile, figures: Figures, old_found: float) -> None:
+    if figures.found < old_found - ACCEPTED_LOSS:
+        raise Conflict(
+            f"embedding profile {profile.slug!r}: finds {figures.found:.1%} of {figures.probes} probes, the old one "
+            f"{old_found:.1%}; not switched. Force the switch, or abandon the profile"
+        )
+    if figures.recall < 1 - ACCEPTED_LOSS:
+        raise Conflict(
+            f"embedding profile {profile.slug!r}: its index finds {figures.recall:.1%} of what an exact search finds "
+            f"for {figures.probes} probes; not switched. Force the switch, or abandon the profile and take another codec"
+        )
 
 
-def _missing(connection: Connection, profile_id: str, after: int, limit: int) -> list[Row[Any]]:
-    query = (
-        select(MemoryRow.seq, MemoryRow.id, MemoryRow.version, MemoryRow.content)
-        .where(MemoryRow.seq > after, _lacks(profile_id))
-        .order_by(MemoryRow.seq)
-        .limit(limit)
+def _too_busy(profile: StoredProfile) -> StorageError:
+    return StorageError(
+        f"embedding profile {profile.slug!r}: memories change faster than they are embedded; run it again later"
     )
-    return list(connection.execute(query))
-
-
-def _store(
-    connection: Connection, profile_id: str, batch: Sequence[Row[Any]], vectors: Mapping[int, Vector], cursor: int
-) -> None:
-    """Keep the vectors of the memories that are still what was embedded, and tell the relay."""
-    query = select(MemoryRow.seq, MemoryRow.version).where(MemoryRow.seq.in_([row.seq for row in batch]))
-    # On PostgreSQL the rows are held, so that no edit comes between this look and the write.
-    versions = {row.seq: row.version for row in connection.execute(query.with_for_update(read=True))}
-    same = [row for row in batch if versions.get(row.seq) == row.version]
-    if same:
-        make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        values = []
-        for row in same:
-            data, crc32 = blob.encode(vectors[row.seq])
-            kept = {"memory_seq": row.seq, "profile_id": profile_id, "version": row.version}
-            values.append({**kept, "data": data, "crc32": crc32})
-        connection.execute(make(BlobRow).on_conflict_do_nothing(), values)
-        entries = [{"memory_id": row.id, "op": "sync", "version": row.version, "attempts": 0} for row in same]
-        connection.execute(insert(OutboxRow), entries)
-    profiles.advance(connection, profile_id, cursor)
-
-
-def _kept(connection: Connection, profile: StoredProfile, seqs: Sequence[int]) -> dict[int, Vector]:
-    same = [p.id for p in profiles.written(connection) if p.space == profile.space and p.id != profile.id]
-    query = select(BlobRow.memory_seq, BlobRow.data, BlobRow.crc32).where(
-        BlobRow.memory_seq.in_(seqs), BlobRow.profile_id.in_(same)
-    )
-    return {row.memory_seq: blob.decode(row.data, row.crc32, profile.space.dim) for row in connection.execute(query)}
-
-
-def _sample(connection: Connection, count: int, rng: random.Random) -> list[Row[Any]]:
-    """Some memories that a search may find, anywhere in the order of `seq`."""
-    searchable = MemoryRow.state.in_(SEARCHABLE), MemoryRow.content != ""
-    seqs = list(connection.execute(select(MemoryRow.seq).where(*searchable)).scalars())
-    chosen = sorted(rng.sample(seqs, min(count, len(seqs))))
-    query = select(MemoryRow.id, MemoryRow.vault_id, MemoryRow.content).where(MemoryRow.seq.in_(chosen))
-    return list(connection.execute(query.order_by(MemoryRow.seq)))

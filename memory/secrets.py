@@ -55,7 +55,7 @@ NAMED: Final = re.compile(
       | (?:api|access|secret|private|auth|encryption)[\ _-]?key | (?:access|auth|api|bearer|refresh|secret)[\ _-]?token
       | client[\ _-]?secret | secret | token )
     ["'\]]{0,2} \s* (?P<sign> = | : | => | :=
-      | \b(?:is|was|ist|lautet|es|est|é)\b\s*(?:now|set\ to|still|jetzt)?:? ) \s*
+      | \b(?:is|was|ist|lautet|es|est|é)\b\s*(?:(?:now|set\ to|still|jetzt)\b\s*){0,2}:? ) \s*
     (?P<quote>["'`“„«]?) (?P<value>[^\s"'`“”„«»,;]{4,200})
     """
 )
@@ -63,7 +63,8 @@ PIN: Final = re.compile(
     r"(?i)\b(?:pin|pin[ -]code|pin[ -]number)\s*(?:is|:|=|ist|lautet)\s*(?P<value>[0-9]{4,8})(?![0-9.,-]?[0-9])"
 )
 PLACEHOLDER: Final = re.compile(
-    r"(?i)^(?:[<\[{(].*|\$.*|%.*|[*x•.#_-]+|.*[(\[].*|(?:your|my|the|some|example|dummy|fake|test|sample)[_-]?.*"
+    r"(?i)^(?:[<\[{(].*|(?-i:\$\{?[A-Z_][A-Z0-9_]*\}?)|%\w+%?|%[({].*|[*x•.#_-]+|[\w.]+[(\[].*"
+    r"|(?:your|example|dummy|fake|sample)(?:[_-].*)?|(?:your|my|the|some|test)[_-]?(?:pass\w*|secret|token|(?:api[_-]?)?key)\w*"
     r"|change_?me.*|redacted.*|secret|password|token|none|null|true|false|required|optional|string|str|bytes|unknown)\W*$"
 )
 CARD: Final = re.compile(r"(?<![0-9A-Za-z.,/_-])[0-9](?:[0-9]|[ -](?=[0-9])){12,22}(?![0-9A-Za-z_/-]|[.,][0-9])")
@@ -125,7 +126,7 @@ def _is_card(text: str) -> bool:
     groups = tuple(len(part) for part in re.split(r"[ -]", text))
     if len(groups) > 1 and (groups not in GROUPS or len(set(re.findall(r"[ -]", text))) > 1):
         return False
-    return _issued(digits) and len(set(digits)) > 2 and _luhn(digits)
+    return _issued(digits) and len(set(digits)) > 1 and _luhn(digits)
 
 
 def _issued(digits: str) -> bool:

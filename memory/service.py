@@ -9,71 +9,66 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 
 from memory import access, audit, erase, explain, grants, merging, store, versions
-from memory.admission import Candidate
-from memory.changes import admissible, applied
-from memory.conflict import supersedes
+from memory.adding import Added, Adding, Wait
+from memory.changes import applied
 from memory.core import Core
 from memory.gate import Gate
+from memory.jobs import Handler
+from memory.keeper import Keeper, Reindexed
 from memory.lifecycle import lifetime_over
 from memory.listing import Page, Where, page
+from memory.pipelines.asking import Asker
+from memory.pipelines.base import Parts as PipelineParts
+from memory.pipelines.handlers import handlers
+from memory.pipelines.requests import Learning
 from memory.recall import Recaller
+from memory.reconcile import Report
+from memory.reindexing import Progress
 from memory.spaces import Spaces
+from memory.transfer import Transfer
 from memory.tx import Tx
-from memory.types import Actor, Change, Draft, EdgeType, MemCube, Query, Recall, Source, State, Verb, Version
+from memory.types import Actor, Change, Draft, EdgeType, MemCube, Query, Recall, Source, Verb, Version
+from memory.usefulness import Usefulness
 from memory.uses import Uses
-from runtime.errors import Conflict, Gone, InvalidInput, MnemeError
-from runtime.ids import new_id
-from runtime.telemetry import get_logger
+from memory.vaults import Vaults
+from runtime.errors import Forbidden, Gone, InvalidInput
 
 T = TypeVar("T")
-Wait = Literal["committed", "indexed", "extracted"]
-MAX_BATCH = 1000
-
-log = get_logger(__name__)
-
-
-class Indexing(Protocol):
-    """Waits for the indexes (memory/outbox.py)."""
-
-    async def wait_for(self, ids: Sequence[str]) -> bool:
-        """Whether all of them got into the index; False when it cannot be reached."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
-    """What became of one draft. `memory` is None exactly when nothing was stored, and `error` says why."""
+class Parts:
+    """What the service is made of beside the core; wired in memory/opening.py."""
 
-    memory: MemCube | None
-    created: bool
-    outcome: str
-    reasons: tuple[str, ...] = ()
-    error: MnemeError | None = None
-    indexed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What the service needs beside the core; wired in memory/opening.py."""
-
-    spaces: Spaces
-    gate: Gate
-    indexing: Indexing
+    adding: Adding
     recaller: Recaller
     uses: Uses
+    keeper: Keeper
+    gate: Gate
+    spaces: Spaces
+    vaults: Vaults
+    transfer: Transfer
+    usefulness: Usefulness
+    learning: Learning
 
 
 class Memory:
     """See the module. All methods raise `UnknownName` for what the actor may not see, `Forbidden` for what it may not do."""
 
-    def __init__(self, core: Core, parts: Context) -> None:
+    def __init__(self, core: Core, parts: Parts) -> None:
         self.core = core
         self._parts = parts
+        self.uses = parts.uses
+        self.spaces = parts.spaces
+        self.vaults = parts.vaults
+        self.transfer = parts.transfer
+        self.usefulness = parts.usefulness
+        self.learning = parts.learning
 
     async def add(
         self,
@@ -87,71 +82,10 @@ class Memory:
     ) -> list[Added]:
         """Store drafts in one transaction and say what became of each; a draft that cannot be stored stops no other.
 
-        `force` stores what admission would refuse. Raises `InvalidInput` for more than `MAX_BATCH`.
+        `force` stores what admission would refuse. With `wait="extracted"` they are kept as raw material, and a job draws
+        claims from them. Raises `InvalidInput` for more than `MAX_BATCH`.
         """
-        if len(drafts) > MAX_BATCH:
-            raise InvalidInput(f"memories: {len(drafts)} in one call; expected at most {MAX_BATCH}", param="memories")
-        ref = vault or access.DEFAULT
-        await self.core.default_vault(actor)
-        home = (await self.core.read(actor, lambda tx: access.vault(tx, ref, "write"))).vault
-        if home.archived_at is not None:
-            raise Conflict(f"vault {home.name!r} is archived; restore it before you write", param="vault")
-        answers: dict[int, Added] = {}
-        usable: dict[int, Draft] = {}
-        for place, draft in enumerate(drafts):
-            try:
-                usable[place] = admissible(draft, home, self.core.clock.now())
-            except InvalidInput as error:
-                answers[place] = Added(None, created=False, outcome="refused", error=error)
-        made = await self._vectors([draft.content for draft in usable.values()])
-        vectors = dict(zip(usable, made, strict=True))
-        verdicts = await self._parts.gate.judge(actor, home.id, [Candidate(draft) for draft in usable.values()], made)
-        new: dict[int, store.NewMemory] = {}
-        twins: dict[int, str] = {}
-        for (place, draft), verdict in zip(list(usable.items()), verdicts, strict=True):
-            if verdict.outcome == "drop" and not force:
-                answers[place] = Added(None, created=False, outcome="dropped", reasons=verdict.reasons)
-                continue
-            if verdict.of is not None and verdict.outcome == "duplicate" and not force:
-                twins[place] = verdict.of
-                continue
-            held = verdict.outcome == "quarantine" and not force
-            state: State = "quarantined" if held else draft.state
-            new[place] = store.NewMemory(
-                new_id("mem"), home.id, replace(draft, state=state), new_id("prv"), vectors[place], reason
-            )
-
-        def work(tx: Tx) -> list[store.Inserted]:
-            allowed = access.vault(tx, home.id, "write")
-            inserted = store.insert_all(tx, list(new.values()))
-            for item in inserted:
-                if not item.duplicate:
-                    _close_superseded(tx, item.cube)
-            made = [item.cube.id for item in inserted if not item.duplicate]
-            if made:
-                audit.record(
-                    tx,
-                    "add",
-                    "memory",
-                    made[0],
-                    chain=home.id,
-                    rule=allowed.rule,
-                    detail={"count": len(made), "ids": made[:100]},
-                )
-            return inserted
-
-        inserted = await self.core.write(actor, work) if new else []
-        reasons = {place: verdict.reasons for place, verdict in zip(usable, verdicts, strict=True)}
-        for place, item in zip(new, inserted, strict=True):
-            outcome = "duplicate" if item.duplicate else item.cube.state
-            answers[place] = Added(item.cube, not item.duplicate, outcome, reasons[place])
-        there = await self.core.read(actor, lambda tx: store.many(tx, list(twins.values()))) if twins else {}
-        for place, twin in twins.items():
-            answers[place] = Added(there[twin], created=False, outcome="duplicate", reasons=reasons[place])
-        ids = [item.cube.id for item in inserted]
-        if wait != "committed" and ids and await self._parts.indexing.wait_for(ids):
-            answers = {place: replace(added, indexed=added.memory is not None) for place, added in answers.items()}
-        return [answers[place] for place in range(len(drafts))]
+        return await self._parts.adding.add(actor, drafts, vault=vault, wait=wait, force=force, reason=reason)
 
     async def get(self, actor: Actor, memory_id: str, *, verb: Verb = "read") -> MemCube:
         """A memory as it is. Raises `Gone` for one that was deleted or has expired."""
@@ -177,7 +111,7 @@ class Memory:
         allowed = await self.core.read(actor, lambda tx: access.vaults(tx, query.vaults, "read"))
         found = await self._parts.recaller.recall(actor, query)
         await self._spend(actor, allowed)
-        self._parts.uses.note(hit.memory.id for hit in found.hits)
+        self.uses.note(hit.memory.id for hit in found.hits)
         return found
 
     async def edit(
@@ -188,7 +122,7 @@ class Memory:
         if seen.version != expect:
             raise store.stale(seen, expect)
         new = applied(seen, change)
-        vectors = (await self._vectors([new["content"]]))[0] if "content" in new else None
+        vectors = (await self._parts.adding.vectors([new["content"]]))[0] if "content" in new else None
 
         def work(tx: Tx) -> MemCube:
             cube, allowed = access.memory(tx, memory_id, "write")
@@ -248,7 +182,7 @@ class Memory:
         receipt = await self.core.write(actor, work)
         for location in receipt.files:
             await anyio.Path(location).unlink(missing_ok=True)
-        if await self._parts.indexing.wait_for([memory_id]):
+        if await self._parts.keeper.wait_for([memory_id]):
             receipt = replace(receipt, pending=())
         return receipt
 
@@ -259,7 +193,7 @@ class Memory:
         )
         if before.redacted:
             raise Gone(f"memory {memory_id!r}: version {version} was erased")
-        vectors = (await self._vectors([before.content]))[0]
+        vectors = (await self._parts.adding.vectors([before.content]))[0]
 
         def work(tx: Tx) -> MemCube:
             cube, allowed = access.memory(tx, memory_id, "write")
@@ -308,7 +242,7 @@ class Memory:
         """Fold memories that say the same into the richest of them, or into the given text. Raises `Conflict`."""
         if len(set(ids)) < 2:
             raise InvalidInput(f"ids {list(ids)!r}: expected two or more different memories", param="ids")
-        vectors = None if content is None else (await self._vectors([content]))[0]
+        vectors = None if content is None else (await self._parts.adding.vectors([content]))[0]
 
         def work(tx: Tx) -> MemCube:
             found = [access.memory(tx, memory_id, "write") for memory_id in dict.fromkeys(ids)]
@@ -338,6 +272,21 @@ class Memory:
         """Sources and links."""
         return await self._reading(actor, memory_id, "read", explain.provenance)
 
+    async def verify(self, actor: Actor, *, repair: bool = False) -> Report:
+        """Compare indexes, histories and audit with the memories of the whole database. Raises `Forbidden` for who is no
+        admin."""
+        _admin(actor, "verify")
+        return await self._parts.keeper.verify(repair=repair)
+
+    async def reindex(self, actor: Actor, progress: Progress | None = None) -> Reindexed:
+        """Build the vector indexes anew beside the ones in use, and switch. Raises `Forbidden`, `StorageError`."""
+        _admin(actor, "reindex")
+        return await self._parts.keeper.reindex(progress)
+
+    def handlers(self, asker: Asker) -> Mapping[str, Handler]:
+        """What does the jobs of the store, for a process that has a model (memory/workers.py)."""
+        return handlers(PipelineParts(self.core, asker, self._parts.gate, self.spaces))
+
     async def _reading(self, actor: Actor, memory_id: str, verb: Verb, work: _OnMemory[T]) -> T:
         def read(tx: Tx) -> tuple[T, access.Access]:
             cube, allowed = access.memory(tx, memory_id, verb)
@@ -353,16 +302,6 @@ class Memory:
         metered = [item for item in allowed if item.metered]
         if metered:
             await self.core.write(actor, lambda tx: grants.spend(tx, metered))
-
-    async def _vectors(self, texts: Sequence[str]) -> list[store.Vectors]:
-        """Vectors, or none where the encoder cannot be asked: the relay makes them later, full text finds them now."""
-        if not texts:
-            return []
-        try:
-            return await self._parts.spaces.documents(texts)
-        except MnemeError as error:
-            log.warning("memory.not_embedded", count=len(texts), code=error.code, error=error.message)
-            return [{} for _ in texts]
 
 
 class _OnMemory(Protocol[T]):
@@ -398,10 +337,9 @@ def _present(cube: MemCube, core: Core) -> MemCube:
     return cube
 
 
-def _close_superseded(tx: Tx, new: MemCube) -> None:
-    for old in store.same_slot(tx, new):
-        if supersedes(old, new):
-            store.supersede(tx, old, new)
+def _admin(actor: Actor, what: str) -> None:
+    if not actor.admin:
+        raise Forbidden(f"{what}: it touches the memories of everybody; use the key of an admin")
 
 
 def _written(tx: Tx, action: str, cube: MemCube, allowed: access.Access, detail: Mapping[str, object]) -> None:

@@ -26,7 +26,7 @@ from memory.indices import lexical
 from memory.lifecycle import next_state
 from memory.tables import ArtifactRow, BlobRow, EdgeRow, MemoryRow, OutboxRow, SourceRow, VersionRow
 from memory.tx import Tx
-from memory.types import LIVE, ChangeKind, Draft, EdgeType, MemCube, Source
+from memory.types import LIVE, ChangeKind, Draft, EdgeType, MemCube, Source, Version
 from runtime.errors import Conflict, Gone, InvalidInput, Stale, UnknownName
 from runtime.ids import new_id
 
@@ -41,8 +41,20 @@ SLOTTED = ("fact", "preference")
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What a memory was before it came into this vault: every version, the oldest first, of which the last is what the draft
+    says, and the sources of each by its number."""
+
+    versions: tuple[Version, ...]
+    sources: tuple[tuple[int, Source], ...]
+    created_by: str
+    placed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class NewMemory:
-    """A draft that was admitted, with its id and its vector in every profile that is written."""
+    """A draft that was admitted, with its id and its vector in every profile that is written. With a `past` it goes on at
+    the version it had, and history and times are those it had."""
 
     id: str
     vault_id: str
@@ -50,6 +62,7 @@ class NewMemory:
     provenance_id: str
     vectors: Vectors = field(default_factory=dict)
     reason: str = ""
+    past: Past | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +84,13 @@ def insert_all(tx: Tx, new: Sequence[NewMemory]) -> list[Inserted]:
     if fresh:
         tx.connection.execute(
             insert(VersionRow),
-            [
-                versions.first(made[i.id], by_id[i.id]["digest_key"], actor_id=tx.actor.user_id, reason=i.reason)
-                for i in fresh
-            ],
+            [row for i in fresh for row in _history(tx, i, made[i.id], by_id[i.id]["digest_key"])],
         )
-        _write_sources(tx, [(made[i.id], source) for i in fresh for source in i.draft.sources])
+        _write_sources(tx, [given for i in fresh for given in _sources(i, made[i.id])])
         incidence.add(tx, [made[i.id] for i in fresh])
-        for item in fresh:
-            _put_text(tx, made[item.id])
+        lexical.put_many(tx.connection, [text_row(made[item.id]) for item in fresh])
         _write_blobs(tx, [(made[item.id], item.vectors) for item in fresh])
-        _enqueue(tx, [made[item.id] for item in fresh])
+        enqueue(tx, [made[item.id] for item in fresh])
     return [
         Inserted(made[item.id], duplicate=False)
         if item.id in made
@@ -130,7 +139,7 @@ def change(
     changed = {name for name in new if getattr(after, name) != getattr(cube, name)}
     values: dict[str, Any] = {name: _stored(after, name) for name in changed}
     if changed & (IDENTITY | {"state"}):
-        values |= _identity(tx, cube, after)
+        values |= identity(tx, cube, after)
     if "content" in changed:
         values["simhash"] = text.simhash(after.content)
     done = tx.connection.execute(
@@ -146,8 +155,7 @@ def change(
         incidence.remove(tx, [cube.seq])
         incidence.add(tx, [after])
     if changed & LEXICAL:
-        lexical.drop(tx.connection, [cube.seq])
-        _put_text(tx, after)
+        lexical.put_many(tx.connection, [text_row(after)])
     if "content" in changed or vectors:
         _replace_blobs(tx, after, vectors or {})
         tx.connection.execute(
@@ -155,7 +163,7 @@ def change(
             .where(ArtifactRow.memory_id == cube.id, ArtifactRow.state != "evicted")
             .values(state="stale")
         )
-    _enqueue(tx, [after])
+    enqueue(tx, [after])
     return replace(after, vector_state="pending")
 
 
@@ -184,6 +192,8 @@ def move(
         if cube.state == "expired" and cube.expires_at is not None and cube.expires_at <= tx.now:
             new.setdefault("expires_at", None)
     if state in {"deleted", "expired"}:
+        # A vector tells nearly as much as the text; after a restore it is made again.
+        tx.connection.execute(delete(BlobRow).where(BlobRow.memory_seq == cube.seq))
         # Its files were made from a text that may not be used any more.
         tx.connection.execute(
             update(ArtifactRow)
@@ -226,6 +236,27 @@ def link(tx: Tx, src_id: str, dst_id: str, edge: EdgeType, weight: float = 1.0) 
     )
 
 
+def enqueue(tx: Tx, cubes: Sequence[MemCube]) -> None:
+    """Have the memories carried into the indexes (memory/outbox.py); part of every change, and of a repair."""
+    if cubes:
+        tx.connection.execute(
+            insert(OutboxRow), [{"memory_id": c.id, "op": "sync", "version": c.version, "attempts": 0} for c in cubes]
+        )
+
+
+def text_row(cube: MemCube) -> lexical.LexicalRow:
+    """What full text holds of the memory."""
+    named = (cube.title, cube.speaker, cube.subject, cube.attribute, *cube.entities, *cube.tags)
+    return lexical.LexicalRow(cube.seq, cube.vault_id, cube.content, " ".join(name for name in named if name))
+
+
+def words_hash(item: Draft | MemCube, placed: bool) -> str:
+    """Two live memories of a vault cannot have the same: it is the same words about the same thing. `placed`: the writer
+    gave the position in the session, so that the same words at another place are another memory."""
+    place = (item.session_id, item.position) if placed else (None, None)
+    return text.content_hash(item.content, repr((item.semantic_type, item.subject, item.attribute, *place)))
+
+
 def stale(cube: MemCube, expected: int) -> Stale:
     """The error for an edit of a version that is not the current one."""
     return Stale(
@@ -236,15 +267,16 @@ def stale(cube: MemCube, expected: int) -> Stale:
 
 
 def _row_of(tx: Tx, item: NewMemory, position: int | None) -> dict[str, Any]:
-    draft = item.draft
-    placed = draft.session_id is not None and draft.position is not None
+    draft, past = item.draft, item.past
+    placed = past.placed if past else draft.session_id is not None and draft.position is not None
+    last = past.versions[-1] if past else None
     return {
         "id": item.id,
         "vault_id": item.vault_id,
-        "version": 1,
+        "version": last.version if last else 1,
         "state": draft.state,
         "content": draft.content,
-        "content_hash": _hash_of(draft, placed) if draft.state in LIVE else None,
+        "content_hash": words_hash(draft, placed) if draft.state in LIVE else None,
         "simhash": text.simhash(draft.content),
         "digest_key": secrets.token_bytes(32),
         "kind": draft.kind,
@@ -266,14 +298,14 @@ def _row_of(tx: Tx, item: NewMemory, position: int | None) -> dict[str, Any]:
         "valid_from": draft.valid_from,
         "valid_to": draft.valid_to,
         "occurred_at": draft.occurred_at,
-        "recorded_at": tx.now,
-        "updated_at": tx.now,
-        "superseded_at": None,
+        "recorded_at": past.versions[0].sys_from if past else tx.now,
+        "updated_at": last.sys_from if last else tx.now,
+        "superseded_at": rows.fields_of(last.header)["superseded_at"] if last else None,
         "expires_at": draft.expires_at,
         "session_id": draft.session_id,
         "position": position,
         "placed": placed,
-        "created_by": tx.actor.user_id,
+        "created_by": past.created_by if past else tx.actor.user_id,
         "deleted_at": None,
         "purge_after": None,
         "vector_state": "pending",
@@ -287,6 +319,17 @@ def _made(row: Mapping[str, Any], seq: int) -> MemCube:
     for name in rows.LISTS:
         values[name] = tuple(values[name])
     return MemCube(seq=seq, **values)
+
+
+def _history(tx: Tx, item: NewMemory, cube: MemCube, key: bytes) -> list[dict[str, Any]]:
+    if item.past is not None:
+        return versions.linked(cube.id, key, item.past.versions)
+    return [versions.first(cube, key, actor_id=tx.actor.user_id, reason=item.reason)]
+
+
+def _sources(item: NewMemory, cube: MemCube) -> list[tuple[MemCube, Source]]:
+    then = [(replace(cube, version=number), source) for number, source in item.past.sources] if item.past else []
+    return [*then, *((cube, source) for source in item.draft.sources)]
 
 
 def _insert_rows(tx: Tx, values: list[dict[str, Any]]) -> dict[str, int]:
@@ -306,18 +349,12 @@ def _duplicate_of(tx: Tx, row: Mapping[str, Any]) -> MemCube:
     return rows.cube(tx.connection.execute(query).one(), tx.now)
 
 
-def _hash_of(item: Draft | MemCube, placed: bool) -> str:
-    """Two memories with the same hash say the same about the same, at the same place of the same session."""
-    place = (item.session_id, item.position) if placed else (None, None)
-    return text.content_hash(item.content, repr((item.semantic_type, item.subject, item.attribute, *place)))
-
-
-def _identity(tx: Tx, before: MemCube, after: MemCube) -> dict[str, Any]:
+def identity(tx: Tx, before: MemCube, after: MemCube) -> dict[str, Any]:
     """The content hash of the next version. Raises `Conflict` when another live memory has it."""
     if after.state not in LIVE:
         return {"content_hash": None}
     placed: bool = tx.connection.execute(select(MemoryRow.placed).where(MemoryRow.seq == before.seq)).scalar_one()
-    hashed = _hash_of(after, placed)
+    hashed = words_hash(after, placed)
     other = tx.connection.execute(
         select(MemoryRow.id).where(
             MemoryRow.vault_id == after.vault_id, MemoryRow.content_hash == hashed, MemoryRow.seq != before.seq
@@ -378,11 +415,6 @@ def _source_row(cube: MemCube, source: Source) -> dict[str, Any]:
     }
 
 
-def _put_text(tx: Tx, cube: MemCube) -> None:
-    named = (cube.title, cube.speaker, cube.subject, cube.attribute, *cube.entities, *cube.tags)
-    lexical.put(tx.connection, cube.seq, cube.vault_id, cube.content, " ".join(name for name in named if name))
-
-
 def _write_blobs(tx: Tx, vectors: Sequence[tuple[MemCube, Vectors]]) -> None:
     made = [blob_row(cube, profile, vector) for cube, given in vectors for profile, vector in given.items()]
     if made:
@@ -398,9 +430,3 @@ def blob_row(cube: MemCube, profile_id: str, vector: NDArray[np.float32]) -> dic
     """The stored vector of one version in one profile."""
     data, crc32 = blob.encode(vector)
     return {"memory_seq": cube.seq, "profile_id": profile_id, "version": cube.version, "data": data, "crc32": crc32}
-
-
-def _enqueue(tx: Tx, cubes: Sequence[MemCube]) -> None:
-    tx.connection.execute(
-        insert(OutboxRow), [{"memory_id": c.id, "op": "sync", "version": c.version, "attempts": 0} for c in cubes]
-    )

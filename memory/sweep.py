@@ -20,6 +20,7 @@ from sqlalchemy.orm import aliased
 from memory import audit, erase, reviews, rows, store
 from memory.core import Core
 from memory.lifecycle import COLD_BELOW, IDLE_AFTER, QUARANTINE_KEPT, CapacityClass, is_cold, over_capacity
+from memory.retirement import propose
 from memory.tables import EdgeRow, JobRow, MemoryRow, MemoryUse, VaultRow
 from memory.tx import Tx
 from memory.types import LIVE, MemCube
@@ -103,7 +104,10 @@ class Sweep:
         }
 
     async def daily(self) -> dict[str, int]:
-        """Archive, purge and forget old jobs; how many of each. Raises `StorageError`, `Stale`."""
+        """Archive, purge, forget old jobs, propose the retirement of what does harm; how many of each.
+
+        Raises `StorageError`, `Stale`.
+        """
         cold = await self._archive_cold() if self._policy.archive_cold else 0
         crowded = await self._batches(self._make_room) if self._policy.capacity else 0
         purged = 0
@@ -111,7 +115,13 @@ class Sweep:
             for location in done.files:
                 await anyio.Path(location).unlink(missing_ok=True)
             purged += done.count
-        return {"archived": cold, "crowded": crowded, "purged": purged, "jobs": await self._write(forget_jobs)}
+        return {
+            "archived": cold,
+            "crowded": crowded,
+            "purged": purged,
+            "jobs": await self._write(forget_jobs),
+            "proposed": await propose(self._core),
+        }
 
     async def _archive_cold(self) -> int:
         """Walk over the candidates by `seq`, because one that is still warm stays a candidate."""

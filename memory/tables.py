@@ -48,6 +48,7 @@ class VaultRow(Base):
     version: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     archived_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
     locked_by: Mapped[str | None] = mapped_column(String(40))
     __table_args__ = (UniqueConstraint("owner_id", "name"),)
 
@@ -144,6 +145,81 @@ class MemoryUse(Base):
     memory_id: Mapped[str] = mapped_column(ForeignKey("memories.id"), primary_key=True)
     uses: Mapped[int] = mapped_column(Integer)
     last_used_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class EffectRow(Base):
+    """The sums of what showing a memory changed, in one of its lives, by kind of outcome and agent. Source: ours."""
+
+    __tablename__ = "memory_effects"
+    memory_id: Mapped[str] = mapped_column(ForeignKey("memories.id"), primary_key=True)
+    life: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    agent: Mapped[str] = mapped_column(String(100), primary_key=True)
+    vault_id: Mapped[str] = mapped_column(ForeignKey("vaults.id"))
+    n: Mapped[int] = mapped_column(Integer)
+    total: Mapped[int] = mapped_column(BigInteger)
+    squares: Mapped[int] = mapped_column(BigInteger)
+    __table_args__ = (Index("ix_memory_effects_vault", "vault_id", "kind"),)
+
+
+class MeasureRow(Base):
+    """What one run said about a memory: the number that went into the sums, and the outcomes on each side. Source: ours."""
+
+    __tablename__ = "memory_measures"
+    memory_id: Mapped[str] = mapped_column(ForeignKey("memories.id"), primary_key=True)
+    run_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    vault_id: Mapped[str] = mapped_column(ForeignKey("vaults.id"))
+    agent: Mapped[str] = mapped_column(String(100))
+    life: Mapped[int] = mapped_column(Integer)
+    version: Mapped[int] = mapped_column(Integer)
+    p: Mapped[float] = mapped_column(Float)
+    units: Mapped[int] = mapped_column(Integer)
+    shown: Mapped[int] = mapped_column(Integer)
+    outcome_shown: Mapped[float | None] = mapped_column(Float)
+    outcome_held_out: Mapped[float | None] = mapped_column(Float)
+    x: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    __table_args__ = (Index("ix_memory_measures_run", "run_id"),)
+
+
+class MeasuredRunRow(Base):
+    """A run whose outcome of a kind was counted; its key is why none is counted twice. Source: ours."""
+
+    __tablename__ = "measured_runs"
+    run_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    agent: Mapped[str] = mapped_column(String(100))
+    suite: Mapped[str] = mapped_column(String(200))
+    vaults: Mapped[list[str]] = mapped_column(Json)
+    units: Mapped[int] = mapped_column(Integer)
+    outcome: Mapped[int] = mapped_column(BigInteger)
+    lift: Mapped[int | None] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class OutcomeMeanRow(Base):
+    """The sum of the outcomes that an agent had in runs that read a vault; the centre of runs of one unit. Source: ours."""
+
+    __tablename__ = "outcome_means"
+    vault_id: Mapped[str] = mapped_column(ForeignKey("vaults.id"), primary_key=True)
+    agent: Mapped[str] = mapped_column(String(100), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    n: Mapped[int] = mapped_column(Integer)
+    total: Mapped[int] = mapped_column(BigInteger)
+
+
+class LiftRow(Base):
+    """The sums of outcome with memories less outcome without, over the runs that kept one unit free. Source: ours."""
+
+    __tablename__ = "memory_lifts"
+    vault_id: Mapped[str] = mapped_column(ForeignKey("vaults.id"), primary_key=True)
+    agent: Mapped[str] = mapped_column(String(100), primary_key=True)
+    suite: Mapped[str] = mapped_column(String(200), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    n: Mapped[int] = mapped_column(Integer)
+    total: Mapped[int] = mapped_column(BigInteger)
+    squares: Mapped[int] = mapped_column(BigInteger)
 
 
 class VersionRow(Base):

@@ -1,6 +1,6 @@
-"""What is the same text: normalised form, its hash, and a fingerprint whose distance tells near-duplicates. Pure.
+"""What is the same text: normalised form, its words, its hash, and a fingerprint whose distance tells near-duplicates.
 
-Source: memos §2.2 (content_hash over NFKC, case and spaces; simhash); Charikar 2002 for the fingerprint.
+Pure. Source: memos §2.2 (content_hash over NFKC, case and spaces; simhash); Charikar 2002 for the fingerprint.
 """
 
 from __future__ import annotations
@@ -11,14 +11,33 @@ import unicodedata
 
 import numpy as np
 
-WORDS = re.compile(r"\w+")
+from memory.indices.words import CJK
+
+# Scripts without spaces: each sign counts as a word.
+WORD = re.compile(rf"[{CJK}]|[^\W{CJK}]+(?:['’][^\W{CJK}]+)?")
 SHINGLE = 3
 BITS = 64
 
 
 def normalise(text: str) -> str:
-    """Compatibility forms, case and runs of spaces folded."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """Compatibility forms, case and runs of spaces folded; doing it twice changes nothing more."""
+    if not text.isascii():
+        # Folding the case can take a text out of its normal form, and the other way round.
+        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.casefold()).casefold())
+    return " ".join(text.casefold().split())
+
+
+def words(text: str) -> list[str]:
+    """The words of the normalised text, in order; `don't` is one, and so is each sign of Chinese or Japanese."""
+    return WORD.findall(normalise(text))
+
+
+def triples(text: str) -> frozenset[tuple[str, ...]]:
+    """Every three words that follow each other; all of them, of a text with fewer; empty for one without a word."""
+    told = words(text)
+    if len(told) < SHINGLE:
+        return frozenset({tuple(told)} if told else ())
+    return frozenset(tuple(told[i : i + SHINGLE]) for i in range(len(told) - SHINGLE + 1))
 
 
 def content_hash(text: str, kind: str = "") -> str:
@@ -28,8 +47,7 @@ def content_hash(text: str, kind: str = "") -> str:
 
 def simhash(text: str) -> int:
     """A signed 64-bit fingerprint over word triples; texts that share most of them differ in few bits."""
-    words = WORDS.findall(normalise(text))
-    shingles = {" ".join(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))}
+    shingles = {" ".join(three) for three in triples(text)} or {""}
     digests = b"".join(hashlib.blake2b(s.encode(errors="surrogatepass"), digest_size=8).digest() for s in shingles)
     bits = np.unpackbits(np.frombuffer(digests, np.uint8).reshape(-1, 8), axis=1)
     majority = np.packbits(bits.sum(axis=0) * 2 > len(bits))

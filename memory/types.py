@@ -224,7 +224,8 @@ class Query:
     """What is looked for. `vaults` are ids or the caller's own names; empty means the caller's `default` vault.
 
     `as_of`: what the store believed then (system time). `at`: what was true then (world time).
-    `max_tokens` bounds the text that is handed on; None: only `k` does.
+    `max_tokens` bounds the text that is handed on; None: only `k` does. `explore` 0: measured usefulness does not rank;
+    None: as the vault says. `seed` makes the ranking draw from the posteriors (Thompson); None: their means.
     """
 
     text: str
@@ -241,6 +242,8 @@ class Query:
     min_score: float | None = None
     diverse: bool = True
     explain: bool = False
+    explore: float | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,15 @@ def first(cube: MemCube, key: bytes, *, actor_id: str, reason: str) -> dict[str,
     return _row(cube, key, change="create", actor_id=actor_id, reason=reason, sys_from=cube.recorded_at, prev=GENESIS)
 
 
+def linked(memory_id: str, key: bytes, history: Sequence[Version]) -> list[dict[str, Any]]:
+    """The rows of a history that was made elsewhere, numbered from 1 on: as it was told, with digests under this key."""
+    made: list[dict[str, Any]] = []
+    for version in history:
+        prev = made[-1]["hash"] if made else GENESIS
+        made.append(_link(replace(version, memory_id=memory_id, prev_hash=prev), key))
+    return made
+
+
 def add(tx: Tx, cube: MemCube, *, change: ChangeKind, reason: str) -> None:
     """Close the version before and append the one that `cube` is; its version number is one higher."""
     key = tx.connection.execute(select(MemoryRow.digest_key).where(MemoryRow.id == cube.id)).scalar_one()
@@ -101,42 +110,73 @@ def redact(tx: Tx, memory_id: str) -> int:
 
 def verify_chain(tx: Tx, memory_id: str) -> bool:
     """Whether every link is there and none was changed; of a purged memory the texts cannot be compared any more."""
-    key = tx.connection.execute(select(MemoryRow.digest_key).where(MemoryRow.id == memory_id)).scalar_one_or_none()
-    prev, number = GENESIS, 0
-    query = select(VersionRow.__table__).where(VersionRow.memory_id == memory_id).order_by(VersionRow.version)
-    for row in tx.connection.execute(query):
-        number += 1
-        if row.version != number or row.prev_hash != prev or row.hash != _hash(dict(row._mapping)):
-            return False
-        if not row.redacted:
-            if key is None:
-                return False
-            digests = _digests(key, row.content, row.header, row.reason)
-            if digests != (row.content_digest, row.header_digest):
-                return False
-        prev = row.hash
-    return number > 0
+    return not broken_chains(tx, [memory_id])
+
+
+def broken_chains(tx: Tx, memory_ids: Sequence[str]) -> set[str]:
+    """The memories of whose history a link is missing or was changed. At most `rows.IN_ONE_QUERY` ids."""
+    keys = select(MemoryRow.id, MemoryRow.digest_key).where(MemoryRow.id.in_(memory_ids))
+    key_of = {row.id: row.digest_key for row in tx.connection.execute(keys)}
+    query = select(VersionRow.__table__).where(VersionRow.memory_id.in_(memory_ids))
+    last: dict[str, tuple[int, str]] = {}
+    broken: set[str] = set()
+    for row in tx.connection.execute(query.order_by(VersionRow.memory_id, VersionRow.version)):
+        number, prev = last.get(row.memory_id, (0, GENESIS))
+        if (row.version, row.prev_hash) != (number + 1, prev) or not _intact(row, key_of.get(row.memory_id)):
+            broken.add(row.memory_id)
+        last[row.memory_id] = (row.version, row.hash)
+    return broken | (set(memory_ids) - last.keys())
+
+
+def _intact(row: Row[Any], key: bytes | None) -> bool:
+    if row.hash != _hash(row._mapping):
+        return False
+    if row.redacted:
+        return True
+    if key is None:
+        return False
+    return _digests(key, row.content, row.header, row.reason) == (row.content_digest, row.header_digest)
 
 
 def _row(
     cube: MemCube, key: bytes, *, change: ChangeKind, actor_id: str, reason: str, sys_from: datetime, prev: str
 ) -> dict[str, Any]:
     header = rows.header(cube)
-    content_digest, header_digest = _digests(key, cube.content, header, reason)
+    return _link(
+        Version(
+            cube.id,
+            cube.version,
+            cube.content,
+            header,
+            change,
+            actor_id,
+            reason,
+            sys_from,
+            None,
+            prev,
+            "",
+            redacted=False,
+        ),
+        key,
+    )
+
+
+def _link(version: Version, key: bytes) -> dict[str, Any]:
+    content_digest, header_digest = _digests(key, version.content, version.header, version.reason)
     row: dict[str, Any] = {
-        "memory_id": cube.id,
-        "version": cube.version,
-        "content": cube.content,
-        "header": header,
-        "change": change,
-        "actor_id": actor_id,
-        "reason": reason,
-        "sys_from": sys_from,
-        "sys_to": None,
+        "memory_id": version.memory_id,
+        "version": version.version,
+        "content": version.content,
+        "header": dict(version.header),
+        "change": version.change,
+        "actor_id": version.actor_id,
+        "reason": version.reason,
+        "sys_from": version.sys_from,
+        "sys_to": version.sys_to,
         "content_digest": content_digest,
         "header_digest": header_digest,
-        "prev_hash": prev,
-        "redacted": False,
+        "prev_hash": version.prev_hash,
+        "redacted": version.redacted,
     }
     row["hash"] = _hash(row)
     return row

@@ -1,9 +1,10 @@
 """Executes jobs: carries their ids to the durable queue, claims, works, and picks up what a dead process left.
 
-The rows say what is to be done (memory/jobs.py). `dispatch` puts every waiting job into the queue; doing that twice, or in
-two processes, is harmless, because only one execution can claim a job. `adopt` finds the jobs whose process died, and
-those that got lost between row and queue. Jobs of one vault are executed one after the other within a process; across
-processes the version of each memory keeps them apart. Source: memos §3.7 (5); ours.
+The rows say what is to be done (memory/jobs.py). `dispatch` puts the waiting jobs into the queue, of each vault one at a
+time, so that a vault with many does not keep the others waiting; doing that twice, or in two processes, is harmless,
+because only one execution can claim a job. `adopt` finds the jobs whose process died, and those that got lost between row
+and queue. Within a process jobs of one vault are never executed together; should two processes do it for a moment, the
+version of each memory keeps them apart. Source: memos §3.7 (5); ours.
 """
 
 from __future__ import annotations
@@ -112,13 +113,16 @@ class Workers:
                 await freed.wait()
 
     async def dispatch(self) -> None:
-        """Put every job that is due into the queue. Raises `StorageError`."""
+        """Put the oldest due job of each vault into the queue, unless one of it is on its way. Raises `StorageError`."""
         now = self._core.clock.now()
         found = await self._core.read(SYSTEM, jobs.unfinished)
         waiting = {(job.id, job.attempts): job for job in found if job.state != "running"}
         self._carried &= waiting.keys()
+        busy = {_turn_of(job) for job in found if job.state == "running"}
+        busy |= {_turn_of(waiting[key]) for key in self._carried}
         for key, job in waiting.items():
-            if key not in self._carried and job.due_at() <= now:
+            if _turn_of(job) not in busy and job.due_at() <= now:
+                busy.add(_turn_of(job))
                 await self._queue.enqueue(job.id, job.attempts + 1)
                 self._carried.add(key)
 
@@ -150,19 +154,20 @@ class Workers:
             job = await self._core.read(SYSTEM, lambda tx: jobs.get(tx, job_id))
         except UnknownName:
             return
-        async with self._in_turn(str(job.args.get("vault_id") or job.id)):
-            claimed = None if self._stopping else await self._core.write(SYSTEM, lambda tx: jobs.claim(tx, job_id))
-            if claimed is not None:
-                await self._work(claimed)
-
-    async def _work(self, job: Job) -> None:
-        with anyio.CancelScope() as scope:
-            self._scopes[job.id] = scope
+        async with self._in_turn(_turn_of(job)):
+            # Known to `stop` before it is claimed, and until it is given back.
+            scope = self._scopes[job_id] = anyio.CancelScope()
             try:
-                await self._end(job)
+                claimed = None if self._stopping else await self._core.write(SYSTEM, lambda tx: jobs.claim(tx, job_id))
+                if claimed is not None:
+                    await self._work(claimed, scope)
             finally:
-                del self._scopes[job.id]
+                del self._scopes[job_id]
                 self._freed.set()
+
+    async def _work(self, job: Job, scope: anyio.CancelScope) -> None:
+        with scope:
+            await self._end(job)
         if scope.cancelled_caught:
             with anyio.CancelScope(shield=True):
                 await self._release(job, died=False)
@@ -207,3 +212,8 @@ class Workers:
                 del self._vaults[key]
             else:
                 self._vaults[key] = (lock, count - 1)
+
+
+def _turn_of(job: Job) -> str:
+    """Jobs with the same answer are executed one after the other."""
+    return str(job.args.get("vault_id") or job.id)

@@ -113,12 +113,16 @@ class ReasoningDelta(Payload):
 
 
 class StepCompleted(Payload):
-    """A step that need not be done again is done; `name` says which. `score` when a verifier or judge gave one."""
+    """A step that need not be done again is done; `name` says which. `score` when a verifier or judge gave one.
+
+    `outcome`: the score is the outcome of the unit of that name, of this kind; it tells what the memories that the unit
+    was shown are worth."""
 
     type: Literal["step.completed"] = "step.completed"
     name: str
     score: float | None = None
     detail: JsonValue = None
+    outcome: Literal["verifier", "feedback", "judge"] | None = None
 
 
 class CheckFailed(Payload):

@@ -24,7 +24,9 @@ MemoryMode = Literal["on", "read", "off"]
 class RunSpec:
     """What was asked for. `sampling` and `tools` are the fields of a chat request that go to the model as they are.
 
-    `seed` below zero means: choose one when the run is accepted.
+    `seed` below zero means: choose one when the run is accepted. `explore`: the largest share of units that a memory may be
+    held out of, to measure what it is worth; 0 for none, None leaves it to agent and vault. `context`: the agent, app or
+    session in which the run acts, for grants that are bound to one. `suite`: the evaluation that the run is part of.
     """
 
     agent: str
@@ -37,6 +39,9 @@ class RunSpec:
     seed: int = -1
     sampling: JsonObject = field(default_factory=dict)
     tools: tuple[JsonObject, ...] = ()
+    explore: float | None = None
+    context: str | None = None
+    suite: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -55,6 +60,9 @@ class RunSpec:
             "seed": self.seed,
             "sampling": self.sampling,
             "tools": list(self.tools),
+            "explore": self.explore,
+            "context": self.context,
+            "suite": self.suite,
         }
 
     @classmethod
@@ -71,6 +79,10 @@ class RunSpec:
             seed=data["seed"],
             sampling=data["sampling"],
             tools=tuple(data["tools"]),
+            # Runs of earlier releases do not have them.
+            explore=data.get("explore"),
+            context=data.get("context"),
+            suite=data.get("suite"),
         )
 
 

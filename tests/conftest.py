@@ -36,7 +36,8 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def no_test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """What tests read from the environment is an unknown setting to the service, which refuses to start with one."""
-    monkeypatch.delenv("MNEME_TEST_DATA", raising=False)
+    for name in ("MNEME_TEST_DATA", "MNEME_TEST_KILLS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +136,7 @@ def make_settings(home: Path, **flags: Any) -> Settings:
     quick = {
         "runs.model_wait_s": 2.0,
         "llm.model": "scripted/echo",
+        "embed.model": "hashing-384",
         "database.synchronous": "NORMAL",
         "telemetry.log_level": "WARNING",
     }

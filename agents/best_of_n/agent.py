@@ -65,4 +65,6 @@ def config_of(work: Work) -> BestOfNConfig:
 
 def build() -> StateGraph[Any, Work, Any, Any]:
     """The graph of the agent."""
-    return graph_of(Drawing("best_of_n.answer", lambda work: config_of(work).temperature, choose))
+    return graph_of(
+        Drawing("best_of_n.answer", lambda work: config_of(work).n, lambda work: config_of(work).temperature, choose)
+    )

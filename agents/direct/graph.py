@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict, cast
+from typing import Any, Final, TypedDict, cast
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -12,6 +12,8 @@ from agents.base import Answer, Step
 from agents.graphs import Work
 from agents.sampling import sampling_of, tools_of
 from runtime.types import JsonObject
+
+UNIT: Final = "answer"
 
 
 class State(TypedDict, total=False):
@@ -23,21 +25,28 @@ class State(TypedDict, total=False):
 async def answer(state: State, runtime: Runtime[Work]) -> State:
     """Ask, showing every token."""
     work = runtime.context
+    units = await work.ctx.memories(work.task, [UNIT])
 
     async def ask(step: Step) -> JsonValue:
         spec = work.ctx.spec
         reply = await step.ask(
             "direct.answer",
-            work.task.messages(),
+            units.placed(UNIT, work.task.messages()),
             sampling=sampling_of(spec),
             tools=tools_of(spec.tools),
             show="text",
             prompt=work.task.prompt,
         )
+        if units.measured:
+            verdict = await work.ctx.verifiers.verify(work.task, reply.text)
+            if verdict is not None:
+                await units.report(step, UNIT, verdict.score, "verifier", verdict.detail)
         detail: JsonObject = {"logprobs": cast(JsonObject, dict(reply.logprobs))} if reply.logprobs else {}
         return Answer(reply.text, reply.tool_calls, reply.finish_reason, detail).to_json()
 
-    output = await work.ctx.last_step("answer", ask)
+    # What is counted must stand in the log before it is counted, so that no other answer can take its place.
+    do = work.ctx.step if units.measured else work.ctx.last_step
+    output = await do(UNIT, ask)
     assert isinstance(output, dict)
     return {"answer": output}
 

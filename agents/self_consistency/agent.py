@@ -81,4 +81,11 @@ def config_of(work: Work) -> SelfConsistencyConfig:
 
 def build() -> StateGraph[Any, Work, Any, Any]:
     """The graph of the agent."""
-    return graph_of(Drawing("self_consistency.answer", lambda work: config_of(work).temperature, choose))
+    return graph_of(
+        Drawing(
+            "self_consistency.answer",
+            lambda work: config_of(work).n,
+            lambda work: config_of(work).temperature,
+            choose,
+        )
+    )

@@ -12,7 +12,7 @@ from typing import Final
 
 import typer
 
-from api.cli import agents, db, doctor, keys, models, run, serve
+from api.cli import agents, db, doctor, keys, memory, models, run, serve
 from api.cli.output import AsJson, print_json, remark
 from runtime.errors import InvalidInput, MnemeError, SettingsError
 
@@ -33,6 +33,7 @@ app.command("run")(run.run)
 app.command("demo", hidden=True)(run.demo)
 app.add_typer(agents.app, name="agents")
 app.add_typer(models.app, name="models")
+app.add_typer(memory.app, name="memory")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor.doctor)

@@ -26,7 +26,7 @@ _JOB_ID: Final = re.compile(r"job_[0-9a-f]{32}")
 
 
 class JobBody(Documented):
-    """A job; `done` of `total` counts its own units, `result` is there when it is done."""
+    """A job; `done` of `total` counts its own units, `result` says what came of them."""
 
     id: str
     kind: str

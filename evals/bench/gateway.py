@@ -164,7 +164,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
@@ -201,14 +202,14 @@ def main() -> None:
         if options.base_url:
             raw_url = options.base_url
         else:
-            port = _port()
+            port = free_port()
             raw_url = f"http://127.0.0.1:{port}/v1"
             command = [sys.executable, "-m", "runtime.llm.scripted_server", "--port", str(port)]
             stack.enter_context(process(command, {}, f"{raw_url}/models", 30))
         model = httpx.get(f"{raw_url}/models").json()["data"][0]["id"]
         targets = [Target("model server", raw_url, model)]
 
-        port = _port()
+        port = free_port()
         env = {
             "MNEME_HOME": home,
             "MNEME_LLM__BASE_URL": raw_url,
@@ -220,7 +221,7 @@ def main() -> None:
         targets.append(Target("mneme direct", f"http://127.0.0.1:{port}/v1", "direct", pid))
 
         if options.peer:
-            port = _port()
+            port = free_port()
             python = _peer_python(options.home)
             command = [
                 str(python.with_name("optillm")),

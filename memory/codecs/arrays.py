@@ -1,6 +1,7 @@
-"""Float32 arrays as bytes: a JSON line with names, shapes and a digest, then the numbers. Equal arrays, equal bytes.
+"""Float32 arrays as bytes: a digest of all that follows, a line of JSON with names and shapes, then the numbers.
 
-Source: ours.
+Equal arrays give equal bytes, and bytes that were changed anywhere are refused. Source: embedding_storage §2
+(`codec_params`, sha256), §5; ours.
 """
 
 from __future__ import annotations
@@ -20,26 +21,34 @@ FORMAT = np.dtype("<f4")
 def pack(named: Mapping[str, Vectors]) -> bytes:
     """The arrays, in the order of their names."""
     ordered = sorted(named.items())
+    head = json.dumps({name: array.shape for name, array in ordered}).encode()
     body = b"".join(np.ascontiguousarray(array, FORMAT).tobytes() for _, array in ordered)
-    head = {"arrays": {name: array.shape for name, array in ordered}, "sha256": hashlib.sha256(body).hexdigest()}
-    return json.dumps(head).encode() + b"\n" + body
+    return b"\n".join((_digest(head + b"\n" + body), head, body))
 
 
 def unpack(data: bytes) -> dict[str, Vectors]:
     """The arrays again. Raises `StorageError` when the bytes are not what was packed."""
-    line, _, body = data.partition(b"\n")
-    try:
-        head = json.loads(line)
-        shapes = {str(name): tuple(shape) for name, shape in head["arrays"].items()}
-        intact = head["sha256"] == hashlib.sha256(body).hexdigest()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StorageError(f"codec parameters: not readable ({error}); fit the codec again") from error
-    if not intact or len(body) != sum(int(np.prod(shape)) for shape in shapes.values()) * FORMAT.itemsize:
-        raise StorageError("codec parameters: wrong length or checksum; fit the codec again")
+    digest, _, rest = data.partition(b"\n")
+    if digest != _digest(rest):
+        raise StorageError(
+            f"codec parameters: {len(data)} bytes with a wrong checksum; fit the codec again: `mneme memory reembed --refit`"
+        )
+    head, _, body = rest.partition(b"\n")
     out: dict[str, Vectors] = {}
     offset = 0
-    for name, shape in shapes.items():
+    for name, shape in json.loads(head).items():
         count = int(np.prod(shape))
         out[name] = np.frombuffer(body, FORMAT, count=count, offset=offset).reshape(shape).astype(np.float32)
         offset += count * FORMAT.itemsize
     return out
+
+
+def named(arrays: Mapping[str, Vectors], name: str) -> Vectors:
+    """One of them. Raises `StorageError` when it is not there."""
+    if name not in arrays:
+        raise StorageError(f"codec parameters: no {name!r}; they are of another codec")
+    return arrays[name]
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()

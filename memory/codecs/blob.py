@@ -14,13 +14,16 @@ from memory.codecs.base import Vectors, finite
 from runtime.errors import InvalidInput, StorageError
 
 FORMAT = np.dtype("<f2")
+UNIT_SLACK = 0.01
 
 
 def encode(vector: Vectors) -> tuple[bytes, int]:
-    """The bytes (2 for each number) of the unit vector, and their crc32. Raises `InvalidInput` for a vector without a
-    direction: zero, or not finite."""
-    if not finite(vector).any():
-        raise InvalidInput("vector: all of it is zero; expected a direction", param="vector")
+    """The bytes (2 for each number) of the unit vector, and their crc32. Raises `InvalidInput` for one that is zero, not
+    finite, or not of length 1: a float16 holds no raw vector, whose numbers may be too large or too small for it."""
+    length = float(np.linalg.norm(finite(vector)))
+    if abs(length - 1.0) > UNIT_SLACK:
+        what = "all of it is zero" if length == 0.0 else f"its length is {length:.4g}"
+        raise InvalidInput(f"vector: {what}; expected a unit vector, normalise it when it is encoded", param="vector")
     data = vector.astype(FORMAT).tobytes()
     return data, zlib.crc32(data)
 

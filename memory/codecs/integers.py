@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from memory.codecs import arrays
 from memory.codecs.base import Codes, Vectors, checked, unit
 from memory.codecs.floats import in_blocks, rows_of
-from runtime.errors import InvalidInput
+from runtime.errors import InvalidInput, StorageError
 
 STEPS = 127
 LOW, HIGH = 0.1, 99.9
@@ -90,10 +90,15 @@ class Int8Range:
         return cls(low.astype(np.float32), high.astype(np.float32))
 
     @classmethod
-    def restore(cls, params: bytes) -> Int8Range:
-        """From `params()`. Raises `StorageError`."""
+    def restore(cls, params: bytes, dim: int) -> Int8Range:
+        """From `params()`. Raises `StorageError` when they are damaged or not for `dim` numbers."""
         kept = arrays.unpack(params)
-        return cls(kept["low"], kept["high"])
+        low, high = arrays.named(kept, "low"), arrays.named(kept, "high")
+        if low.shape != (dim,) or high.shape != (dim,):
+            raise StorageError(
+                f"codec parameters: ranges of shape {low.shape}, expected ({dim},); they are of another codec"
+            )
+        return cls(low, high)
 
     def encode(self, vectors: Vectors) -> Codes:
         """See `Codec`."""

@@ -63,7 +63,7 @@ def measure(
         times.append(clock() - began)
         rows = [hit.row for hit in found]
         recalls.append(len(set(rows) & set(true.tolist())) / len(true))
-        gains.append(_gain(cosines[rows]) / max(_gain(cosines[true]), 1e-12))
+        gains.append(gain(cosines[rows]) / max(gain(cosines[true]), 1e-12))
         if wanted is not None:
             hits.append(wanted[n] in rows)
     return Measured(
@@ -79,6 +79,6 @@ def measure(
     )
 
 
-def _gain(cosines: NDArray[np.float32]) -> float:
-    """Discounted sum; a row's gain is how similar it is, and none when it points away."""
+def gain(cosines: NDArray[np.float32]) -> float:
+    """Discounted sum, as nDCG has it; a row's gain is how similar it is, and none when it points away."""
     return float((np.clip(cosines, 0, None) / np.log2(np.arange(2, len(cosines) + 2))).sum())

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.codecs import arrays
-from memory.codecs.base import Codec, Codes, Vectors, checked, unit
-from runtime.errors import InvalidInput
+from memory.codecs.base import Codec, Codes, Vectors, checked
+from runtime.errors import InvalidInput, StorageError
 
 LARGEST_SAMPLE = 250_000
 SEED = 42
@@ -44,9 +44,21 @@ class Basis:
 
     def project(self, vectors: Vectors) -> Vectors:
         """Unit rows, float32 (n, k)."""
-        moved: Vectors = checked(vectors, len(self.mean)) - self.mean
-        projected: Vectors = moved @ self.components.T
-        return unit(projected)
+        # In float64 the order of additions, which differs between machines, changes nothing that a codec still sees.
+        mean, components = self.mean.astype(np.float64), self.components.astype(np.float64)
+        out = np.empty((len(vectors), len(components)), np.float32)
+        rows = checked(vectors, len(mean))
+        for start in range(0, len(rows), BLOCK):
+            part = slice(start, start + BLOCK)
+            z = (rows[part] - mean) @ components.T
+            length = np.sqrt((z * z).sum(axis=1, keepdims=True))
+            out[part] = np.divide(z, length, out=np.zeros_like(z), where=length > 0)
+        return out
+
+
+def directions(keep: float, dim: int) -> int:
+    """How many of `dim` dimensions the share `keep` is."""
+    return round(keep * dim)
 
 
 def axes_of(sample: NDArray[np.floating]) -> Axes:
@@ -71,7 +83,7 @@ def fit(sample: Vectors, keep: float, *, centred: bool = False, seed: int = SEED
     Raises `InvalidInput` for fewer rows than ten for each direction, or a number that is not finite.
     """
     dim = sample.shape[1]
-    kept = round(keep * dim)
+    kept = directions(keep, dim)
     checked(sample, dim)
     if not 1 <= kept <= dim:
         raise InvalidInput(f"keep {keep!r}: {kept} of {dim} dimensions; expected a share between 0 and 1", param="keep")
@@ -130,8 +142,11 @@ class Reduced:
 def restore_basis(params: bytes) -> tuple[Basis, bytes]:
     """The basis of `Reduced.params()`, and the parameters of the format in it. Raises `StorageError`."""
     kept = arrays.unpack(params)
+    mean, components, explained = (arrays.named(kept, name) for name in ("mean", "components", "explained"))
+    if components.ndim != 2 or mean.shape != components.shape[1:] or explained.shape != components.shape[:1]:
+        raise StorageError("codec parameters: their shapes do not make a basis; they are of another codec")
     inner = {name.removeprefix("inner."): array for name, array in kept.items() if name.startswith("inner.")}
-    return Basis(kept["mean"], kept["components"], kept["explained"]), arrays.pack(inner) if inner else b""
+    return Basis(mean, components, explained), arrays.pack(inner) if inner else b""
 
 
 def _inner_arrays(inner: Codec) -> dict[str, Vectors]:

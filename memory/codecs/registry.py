@@ -12,8 +12,8 @@ import numpy as np
 from memory.codecs import pca
 from memory.codecs.base import Codec, Vectors
 from memory.codecs.floats import FORMATS, Floats
-from memory.codecs.integers import Binary, Int8, Int8Range
-from runtime.errors import UnknownName
+from memory.codecs.integers import SMALLEST_SAMPLE, Binary, Int8, Int8Range
+from runtime.errors import StorageError, UnknownName
 
 NAME = re.compile(r"(?:pca(?P<keep>[1-9]\d?)_)?(?P<format>\w+)")
 SHORT = {"f8": "f8_e4m3"}
@@ -24,6 +24,13 @@ def needs_sample(name: str) -> bool:
     """True when the codec has to see vectors of the corpus first. Raises `UnknownName`."""
     keep, kind = _parsed(name)
     return keep is not None or kind == "int8_range"
+
+
+def sample_size(name: str, dim: int) -> int:
+    """How many vectors `make` needs at least. Raises `UnknownName`."""
+    keep, kind = _parsed(name)
+    directions = 0 if keep is None else pca.PER_DIRECTION * pca.directions(keep, dim)
+    return max(directions, SMALLEST_SAMPLE if kind == "int8_range" else 0)
 
 
 def make(name: str, dim: int, sample: Vectors | None = None) -> Codec:
@@ -40,12 +47,28 @@ def make(name: str, dim: int, sample: Vectors | None = None) -> Codec:
 
 
 def restore(name: str, dim: int, params: bytes) -> Codec:
-    """The codec that gave these `params()`. Raises `UnknownName`, `StorageError` for damaged ones."""
+    """The codec that gave these `params()`. Raises `UnknownName`, and `StorageError` for parameters that are damaged or
+    of another codec: rows must never be decoded with the wrong ones."""
     keep, kind = _parsed(name)
     if keep is None:
-        return Int8Range.restore(params) if kind == "int8_range" else _format(kind, dim, np.empty((0, dim), np.float32))
+        return _restored_format(kind, dim, params)
     basis, inner = pca.restore_basis(params)
-    return pca.Reduced(name, basis, restore(kind, len(basis.components), inner))
+    if basis.components.shape != (pca.directions(keep, dim), dim):
+        raise StorageError(
+            f"codec {name!r}: its parameters keep {len(basis.components)} of {basis.components.shape[1]} dimensions, "
+            f"expected {pca.directions(keep, dim)} of {dim}; they are of another codec"
+        )
+    return pca.Reduced(name, basis, _restored_format(kind, len(basis.components), inner))
+
+
+def _restored_format(kind: str, dim: int, params: bytes) -> Codec:
+    if kind == "int8_range":
+        return Int8Range.restore(params, dim)
+    if params:
+        raise StorageError(
+            f"codec {kind!r}: has no parameters, but {len(params)} bytes are kept; they are of another codec"
+        )
+    return _format(kind, dim, np.empty((0, dim), np.float32))
 
 
 def _format(kind: str, dim: int, sample: Vectors) -> Codec:

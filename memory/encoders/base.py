@@ -7,7 +7,7 @@ memos §3.12, §5; embedding_storage §2; ours.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -61,27 +61,17 @@ class EncoderUnavailable(ModelError):
     code = "encoder_unavailable"
 
 
-class Named:
-    """An encoder under another slug: two profiles of one encoder differ in how their indexes keep its vectors."""
-
-    def __init__(self, encoder: Encoder, slug: str) -> None:
-        self._encoder = encoder
-        self.profile = replace(encoder.profile, slug=slug)
-
-    async def encode(self, texts: Sequence[str], *, role: Role) -> Vectors:
-        """See `Encoder`."""
-        return await self._encoder.encode(texts, role=role)
-
-    async def aclose(self) -> None:
-        """See `Encoder`."""
-        await self._encoder.aclose()
-
-
 def unit_rows(vectors: Vectors) -> Vectors:
     """Each row divided by its length, in place, float32. A row of zeros, which has no direction, becomes the first axis,
     so that a text without a single known word still has one."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    # In float64, where the squares of the largest and the smallest float32 still fit.
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, None]
     empty = norms[:, 0] == 0.0
     vectors[empty, 0] = norms[empty] = 1.0
     vectors /= norms
     return vectors
+
+
+def well_formed(text: str) -> str:
+    """The text with a question mark for each half of a surrogate pair, which no tokenizer and no server takes."""
+    return text.encode("utf-8", "replace").decode()

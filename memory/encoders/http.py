@@ -13,7 +13,7 @@ import httpx2
 import numpy as np
 import orjson
 
-from memory.encoders.base import Profile, Role, Vectors, unit_rows
+from memory.encoders.base import Profile, Role, Vectors, unit_rows, well_formed
 from runtime.errors import MalformedReply, ModelError, ModelOverloaded, ModelRejected, ModelUnavailable, SettingsError
 from runtime.retry import RetryPolicy
 
@@ -88,7 +88,8 @@ class Endpoint:
     def _read(self, content: bytes, count: int) -> Vectors:
         try:
             items = sorted(orjson.loads(content)["data"], key=_index)
-            vectors = np.array([item["embedding"] for item in items], np.float32)
+            with np.errstate(over="ignore"):  # too large for a float32 is infinite, and refused below
+                vectors = np.array([item["embedding"] for item in items], np.float64).astype(np.float32)
             in_place = [_index(item) for item in items] == list(range(count))
         except (ValueError, KeyError, TypeError) as error:
             raise MalformedReply(f"{self._where}: not a reply of the protocol: {content[:200]!r}") from error
@@ -111,7 +112,7 @@ class HttpEncoder:
         if not texts:
             return np.empty((0, self.profile.dim), np.float32)
         prefix = self.profile.prefix_query if role == "query" else self.profile.prefix_doc
-        vectors = await self._endpoint.vectors([prefix + text for text in texts])
+        vectors = await self._endpoint.vectors([well_formed(prefix + text) for text in texts])
         if vectors.shape[1] != self.profile.dim:
             raise SettingsError(
                 f"embedding server {self._endpoint.base_url!r}, model {self.profile.model!r}: its vectors have "

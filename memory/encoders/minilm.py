@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from memory.encoders.base import EncoderUnavailable, Profile, Role, Vectors, unit_rows
+from memory.encoders.base import EncoderUnavailable, Profile, Role, Vectors, unit_rows, well_formed
 from memory.encoders.bert import Bert
 from memory.encoders.local import Workers, by_length, in_order, one_blas_thread
 from memory.encoders.tokens import load_tokenizer
@@ -59,5 +59,5 @@ class MiniLM:
         """See `Encoder`."""
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
-        encoded = self._tokenizer.encode_batch([text[:KEPT_CHARACTERS] for text in texts])
+        encoded = self._tokenizer.encode_batch([well_formed(text[:KEPT_CHARACTERS]) for text in texts])
         return unit_rows(self._bert([entry.ids for entry in encoded]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from memory.encoders.base import EncoderUnavailable, Profile, Role, Vectors, unit_rows
+from memory.encoders.base import EncoderUnavailable, Profile, Role, Vectors, unit_rows, well_formed
 from memory.encoders.local import Workers, by_length, in_order
 from memory.encoders.tokens import load_tokenizer
 from memory.encoders.weights import read_safetensors
@@ -46,7 +46,8 @@ class StaticTable:
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
         out = np.zeros((len(texts), self.profile.dim), np.float32)
-        for row, entry in enumerate(self._tokenizer.encode_batch(list(texts), add_special_tokens=False)):
+        read = self._tokenizer.encode_batch([well_formed(text) for text in texts], add_special_tokens=False)
+        for row, entry in enumerate(read):
             if entry.ids:
                 out[row] = self._table[entry.ids].astype(np.float32).mean(axis=0)
         return unit_rows(out)

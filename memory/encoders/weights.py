@@ -35,6 +35,8 @@ def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
         if length > min(LONGEST_HEADER, len(mapped) - 8):
             raise ValueError(f"a header of {length} bytes in a file of {len(mapped)}")
         header = json.loads(mapped[8 : 8 + length])
+        if not isinstance(header, dict):
+            raise ValueError(f"a header that is a {type(header).__name__}")
         return {
             name: _tensor(mapped, 8 + length, entry["dtype"], entry["shape"], entry["data_offsets"])
             for name, entry in header.items()
@@ -49,6 +51,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
 def _tensor(mapped: mmap.mmap, start: int, kind: str, shape: list[int], offsets: list[int]) -> NDArray[Any]:
     dtype = TYPES[kind]
     count = int(np.prod(shape, dtype=np.int64))
-    if offsets[1] - offsets[0] != count * dtype.itemsize:
-        raise ValueError(f"a tensor of shape {shape} in {offsets[1] - offsets[0]} bytes")
-    return np.frombuffer(mapped, dtype, count=count, offset=start + offsets[0]).reshape(shape)
+    begin, end = offsets
+    if not 0 <= begin <= end <= len(mapped) - start or end - begin != count * dtype.itemsize:
+        raise ValueError(f"a tensor of shape {shape} in the bytes from {begin} to {end}")
+    return np.frombuffer(mapped, dtype, count=count, offset=start + begin).reshape(shape)

@@ -11,15 +11,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from memory.types import SEARCHABLE, Kind, MemCube, SemanticType, State
-from runtime.errors import InvalidInput
+from runtime.errors import InvalidInput, StorageError
 
 Vector = NDArray[np.float32]
 UNIT_SLACK = 1e-2
+# The fields by which a vector database is asked; the first one parts the vaults.
+KEYWORDS = ("vault_id", "state", "semantic_type", "tags", "session_id")
+
+
+class IndexTaken(StorageError):
+    """Another process has the embedded index open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,67 @@ class VectorIndex(Protocol):
     async def aclose(self) -> None:
         """Let go of files and connections."""
         ...
+
+
+def newest(ops: Sequence[VectorOp], dim: int) -> list[VectorOp]:
+    """What the ops come to when the index is empty: for each memory the one of the highest version, of equal ones the
+    first. The vectors are `checked`. Raises `InvalidInput`."""
+    found: dict[str, VectorOp] = {}
+    for op in ops:
+        if op.vector is not None:
+            op = op._replace(vector=checked(op.vector, dim, f"memory {op.memory_id!r}"))
+        before = found.get(op.memory_id)
+        if before is None or op.version > before.version:
+            found[op.memory_id] = op
+    return list(found.values())
+
+
+def point_id(memory_id: str) -> str:
+    """The UUID in the id of a memory, by which vector databases name its point. Raises `InvalidInput`."""
+    prefix, _, digits = memory_id.partition("_")
+    try:
+        made = UUID(hex=digits)
+    except ValueError as error:
+        raise InvalidInput(f"memory {memory_id!r}: expected 'mem_' and 32 hexadecimal digits") from error
+    if prefix != "mem" or made.hex != digits:
+        raise InvalidInput(f"memory {memory_id!r}: expected 'mem_' and 32 hexadecimal digits")
+    return str(made)
+
+
+def memory_id(point: str) -> str:
+    """The id of the memory whose point has this UUID."""
+    return f"mem_{UUID(point).hex}"
+
+
+def stored(op: VectorOp) -> dict[str, JsonValue]:
+    """The payload of the point in a vector database. A tombstone has nothing that a search asks for."""
+    if op.vector is None:
+        return {"version": op.version, "tombstone": True}
+    filled: dict[str, JsonValue] = {
+        "version": op.version,
+        "tombstone": False,
+        "vault_id": op.payload.vault_id,
+        "state": op.payload.state,
+        "kind": op.payload.kind,
+        "semantic_type": op.payload.semantic_type,
+        "tags": list(op.payload.tags),
+    }
+    return filled if op.payload.session_id is None else filled | {"session_id": op.payload.session_id}
+
+
+def conditions(where: Filter) -> dict[str, list[str]]:
+    """For each field that the filter speaks of the values of which a point must have one. The vault is always among
+    them, so a tombstone, which has none, never fits."""
+    wanted: dict[str, list[str]] = {"vault_id": list(where.vault_ids)}
+    if where.states is not None:
+        wanted["state"] = sorted(where.states)
+    if where.semantic_types:
+        wanted["semantic_type"] = list(where.semantic_types)
+    if where.tags:
+        wanted["tags"] = list(where.tags)
+    if where.session_id is not None:
+        wanted["session_id"] = [where.session_id]
+    return wanted
 
 
 def payload_of(cube: MemCube) -> Payload:

@@ -22,7 +22,9 @@ __all__ = [
     "LexicalRow",
     "create",
     "ddl",
+    "differing",
     "drop",
+    "present",
     "put",
     "put_many",
     "scrub",
@@ -84,6 +86,16 @@ def search(connection: Connection, query: str, vault_ids: Sequence[str], limit: 
 def seqs(connection: Connection) -> list[int]:
     """The short keys of every row there is, for comparing with the memories."""
     return _of(connection).seqs(connection)
+
+
+def present(connection: Connection, seqs: Sequence[int]) -> list[int]:
+    """Those of the short keys that have a row."""
+    return _of(connection).present(connection, seqs) if seqs else []
+
+
+def differing(connection: Connection, rows: Sequence[LexicalRow]) -> list[int]:
+    """The short keys of those rows that are not there as `put_many` would write them."""
+    return _of(connection).differing(connection, rows) if rows else []
 
 
 def _of(connection: Connection) -> type[lexical_sqlite.Fts5] | type[lexical_postgres.WordTable]:

@@ -37,6 +37,13 @@ PUT_WORDS = text(
 ).bindparams(
     bindparam("words", type_=STRINGS), bindparam("in_text", type_=NUMBERS), bindparam("in_fields", type_=NUMBERS)
 )
+TEXTS = text("SELECT seq, vault_id, length FROM memory_text WHERE seq = ANY(:seqs)").bindparams(
+    bindparam("seqs", type_=NUMBERS)
+)
+PRESENT = text("SELECT seq FROM memory_text WHERE seq = ANY(:seqs)").bindparams(bindparam("seqs", type_=NUMBERS))
+WORDS = text(
+    "SELECT seq, word, vault_id, in_text, in_fields, length FROM memory_words WHERE seq = ANY(:seqs)"
+).bindparams(bindparam("seqs", type_=NUMBERS))
 DROPS = [
     text(f"DELETE FROM {table} WHERE seq = ANY(:seqs)").bindparams(bindparam("seqs", type_=NUMBERS))
     for table in ("memory_words", "memory_text")
@@ -76,6 +83,16 @@ class WordTable:
         connection.execute(PUT_WORDS, made)
 
     @staticmethod
+    def differing(connection: Connection, rows: Sequence[LexicalRow]) -> list[int]:
+        seqs = {"seqs": [row.seq for row in rows]}
+        there: dict[int, dict[str, tuple[str, int, int, int]]] = {}
+        for seq, *columns, length in connection.execute(TEXTS, seqs):
+            there[seq] = {"": (*columns, 0, 0, length)}
+        for seq, word, *columns in connection.execute(WORDS, seqs):
+            there.setdefault(seq, {})[word] = tuple(columns)
+        return [row.seq for row in rows if there.get(row.seq) != _expected(row)]
+
+    @staticmethod
     def drop(connection: Connection, seqs: Sequence[int]) -> None:
         for statement in DROPS:
             connection.execute(statement, {"seqs": seqs})
@@ -89,6 +106,10 @@ class WordTable:
         asked = list({_word(term.words) for term in terms})
         found = connection.execute(SEARCH, {"vaults": vault_ids, "words": asked, "limit": limit})
         return [LexicalHit(row.seq, row.text_score, row.fields_score) for row in found]
+
+    @staticmethod
+    def present(connection: Connection, seqs: Sequence[int]) -> list[int]:
+        return list(connection.execute(PRESENT, {"seqs": seqs}).scalars())
 
     @staticmethod
     def seqs(connection: Connection) -> list[int]:
@@ -108,6 +129,13 @@ def _row(row: LexicalRow) -> dict[str, Any]:
         "in_text": [in_text[word] for word in words],
         "in_fields": [in_fields[word] for word in words],
     }
+
+
+def _expected(row: LexicalRow) -> dict[str, tuple[str, int, int, int]]:
+    made = _row(row)
+    vault_id, length = made["vault_id"], made["length"]
+    counts = zip(made["words"], made["in_text"], made["in_fields"], strict=True)
+    return {"": (vault_id, 0, 0, length)} | {word: (vault_id, *both, length) for word, *both in counts}
 
 
 def _indexed(given: str) -> Iterator[str]:

@@ -23,6 +23,7 @@ SEARCH = text(
     "SELECT rowid, -bm25(memory_fts, 1.0, 0.0, 0.0), -bm25(memory_fts, 0.0, 1.0, 0.0) FROM memory_fts "
     "WHERE memory_fts MATCH :match ORDER BY rank LIMIT :limit"
 )
+PUT = text("INSERT INTO memory_fts(rowid, text, fields, ns) VALUES (:seq, :text, :fields, :ns)")
 IN_ONE_QUERY = 500
 
 
@@ -31,18 +32,17 @@ class Fts5:
 
     @staticmethod
     def put(connection: Connection, rows: Sequence[LexicalRow]) -> None:
-        connection.execute(
-            text("INSERT INTO memory_fts(rowid, text, fields, ns) VALUES (:seq, :text, :fields, :ns)"),
-            [
-                {
-                    "seq": row.seq,
-                    "text": prepared(row.text),
-                    "fields": prepared(row.fields),
-                    "ns": namespace(row.vault_id),
-                }
-                for row in rows
-            ],
-        )
+        connection.execute(PUT, [_row(row) for row in rows])
+
+    @staticmethod
+    def differing(connection: Connection, rows: Sequence[LexicalRow]) -> list[int]:
+        statement = text("SELECT rowid, text, fields, ns FROM memory_fts WHERE rowid IN :seqs")
+        statement = statement.bindparams(bindparam("seqs", expanding=True))
+        there: dict[int, tuple[str, ...]] = {}
+        for start in range(0, len(rows), IN_ONE_QUERY):
+            found = connection.execute(statement, {"seqs": [row.seq for row in rows[start : start + IN_ONE_QUERY]]})
+            there |= {seq: tuple(columns) for seq, *columns in found}
+        return [row.seq for row in rows if there.get(row.seq) != tuple(_row(row).values())[1:]]
 
     @staticmethod
     def drop(connection: Connection, seqs: Sequence[int]) -> None:
@@ -66,8 +66,24 @@ class Fts5:
         return [LexicalHit(seq, max(in_text, 0.0), max(in_fields, 0.0)) for seq, in_text, in_fields in found]
 
     @staticmethod
+    def present(connection: Connection, seqs: Sequence[int]) -> list[int]:
+        statement = text("SELECT rowid FROM memory_fts WHERE rowid IN :seqs")
+        return list(
+            connection.execute(statement.bindparams(bindparam("seqs", expanding=True)), {"seqs": seqs}).scalars()
+        )
+
+    @staticmethod
     def seqs(connection: Connection) -> list[int]:
         return list(connection.execute(text("SELECT rowid FROM memory_fts")).scalars())
+
+
+def _row(row: LexicalRow) -> dict[str, int | str]:
+    return {
+        "seq": row.seq,
+        "text": prepared(row.text),
+        "fields": prepared(row.fields),
+        "ns": namespace(row.vault_id),
+    }
 
 
 def namespace(vault_id: str) -> str:

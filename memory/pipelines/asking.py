@@ -1,7 +1,8 @@
 """How a pipeline asks the model: a prompt file, data that cannot become instructions, an answer of a known shape.
 
 Texts of memories go in as JSON strings on lines of their own between two marks: a JSON string has no line break, so no
-text can close the block that it stands in. A call carries the job's id as its run. Source: memos §3.14; contract §5.
+text can close the block that it stands in. A call carries the job's id as its run. A reply that is not of the shape is
+asked for once more with the reason; then the step has failed. Source: memos §3.14; contract §5.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from runtime.types import Message, Sampling
 T = TypeVar("T", bound=BaseModel)
 PROMPTS: Final = Path(__file__).parent / "prompts"
 MAX_TOKENS: Final = 2048
+REPAIRS: Final = 1
 
 
 class Asker:
@@ -61,6 +63,7 @@ class Asker:
             model=reply,
             sampling=Sampling(temperature=0.0, seed=0, max_tokens=MAX_TOKENS),
             prompt_hash=prompt.sha256,
+            repairs=REPAIRS,
         )
         return answer, llm.ref
 

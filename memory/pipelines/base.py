@@ -1,12 +1,13 @@
 """What the pipelines share: their parts, the memories they may touch, and how they write.
 
 A pipeline acts as the owner of its job: the same access decision as for a person, taken again in the transaction that
-writes. Source: memos §3.1, §3.10; ours.
+writes. What a model gave is checked and completed like any other draft (memory/changes.py). Source: memos §3.1, §3.10;
+ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -21,14 +22,15 @@ from memory.jobs import Job
 from memory.pipelines.asking import Asker
 from memory.store import NewMemory, Vectors
 from memory.tx import Tx
-from memory.types import Actor, Draft, MemCube, State
-from runtime.errors import InvalidInput, ModelError
+from memory.types import Actor, Draft, MemCube, State, Vault, Verb
+from runtime.errors import InvalidInput, ModelError, SettingsError
 from runtime.ids import new_id
 from runtime.telemetry import get_logger
 
 # A job that belongs to another one must not be refused because its owner has many.
 UNLIMITED: Final = 10**9
 TRIES: Final = 3
+GONE: Final[frozenset[State]] = frozenset({"deleted", "expired"})
 
 log = get_logger(__name__)
 
@@ -36,8 +38,8 @@ log = get_logger(__name__)
 class Nearby(Protocol):
     """Finds what is near (memory/gate.py: `Gate`)."""
 
-    async def neighbours(self, actor: Actor, vault_id: str, made: Vectors) -> tuple[Other, ...]:
-        """The live memories of the vault that are nearest to the vector."""
+    async def neighbours(self, actor: Actor, vault_id: str, made: Vectors, limit: int) -> tuple[Other, ...]:
+        """The live memories of the vault that are nearest to the vector, at most `limit`."""
         ...
 
 
@@ -64,7 +66,7 @@ class Parts:
             return []
         try:
             return await self.embedding.documents(texts)
-        except ModelError as error:
+        except (ModelError, SettingsError) as error:
             log.warning("memory.not_embedded", count=len(texts), code=error.code, error=error.message)
             return [{} for _ in texts]
 
@@ -100,29 +102,52 @@ def write_children(tx: Tx, allowed: Access, action: str, children: Sequence[Chil
         made.append(stored.cube)
         if stored.cube.state == "quarantined":
             reviews.ask(tx, item.review_id, "quarantine", stored.cube, "; ".join(item.verdict.reasons))
-            continue
-        for old in store.same_slot(tx, stored.cube):
-            if supersedes(old, stored.cube):
-                store.supersede(tx, old, stored.cube)
     if made:
-        written(tx, allowed, action, made[0], {"ids": [cube.id for cube in made]})
+        written(tx, allowed, action, made[0], {"count": len(made), "ids": [cube.id for cube in made]})
+    for cube in made:
+        close_superseded(tx, allowed, cube)
     return made
 
 
+def close_superseded(tx: Tx, allowed: Access, new: MemCube) -> None:
+    """Close what stood in the slot that the new memory fills, or the new memory, when what is there came later
+    (memory/conflict.py)."""
+    there = store.same_slot(tx, new)
+    newer = next((cube for cube in there if supersedes(new, cube)), None)
+    if newer is not None:
+        written(tx, allowed, "supersede", store.supersede(tx, new, newer), {"by": newer.id})
+        return
+    for old in there:
+        if supersedes(old, new):
+            written(tx, allowed, "supersede", store.supersede(tx, old, new), {"by": new.id})
+
+
 def written(tx: Tx, allowed: Access, action: str, cube: MemCube, detail: dict[str, JsonValue]) -> None:
-    """An audit line about what a pipeline did."""
-    audit.record(tx, action, "memory", cube.id, chain=cube.vault_id, rule=allowed.rule, detail=detail)
+    """An audit line about a memory that a pipeline wrote."""
+    told: dict[str, JsonValue] = {"version": cube.version, **detail}
+    audit.record(tx, action, "memory", cube.id, chain=cube.vault_id, rule=allowed.rule, detail=told)
 
 
-async def present(core: Core, actor: Actor, ids: Sequence[str]) -> dict[str, MemCube]:
-    """Those of the memories that the actor may write and that are not gone; one that may not be seen raises, as for a
-    person."""
+async def home_of(core: Core, actor: Actor, vault_id: str) -> Vault:
+    """The vault that a job works in. Raises `Hidden`, `Refused` when the actor may not write there any more."""
+    return (await core.read(actor, lambda tx: access.vault(tx, vault_id, "write"))).vault
+
+
+async def present(core: Core, actor: Actor, ids: Sequence[str], verb: Verb = "write") -> dict[str, MemCube]:
+    """Those of the memories that are not gone. One that the actor may not see or use so raises, as for a person."""
 
     def work(tx: Tx) -> dict[str, MemCube]:
-        found = (access.memory(tx, memory_id, "write")[0] for memory_id in ids)
-        return {cube.id: cube for cube in found if cube.state not in ("deleted", "expired")}
+        found = (access.memory(tx, memory_id, verb)[0] for memory_id in dict.fromkeys(ids))
+        return {cube.id: cube for cube in found if cube.state not in GONE}
 
     return await core.read(actor, work)
+
+
+def counted(job: Job, names: Sequence[str]) -> dict[str, int]:
+    """The counts that earlier executions of the job have left in its result."""
+    before: Mapping[str, JsonValue] = job.result or {}
+    found = ((name, before.get(name, 0)) for name in (*names, *(before.keys() - set(names))))
+    return {name: count for name, count in found if isinstance(count, int)}
 
 
 def protected(cube: MemCube) -> bool:

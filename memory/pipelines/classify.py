@@ -1,39 +1,55 @@
 """Classification: how a new memory relates to those that are near it, and what follows from that.
 
 Redundant ones are merged, a newer state of things closes the older one, and a contradiction is fused or kept with both
-sides, a link and a question to a person. Nothing is ever lost, and what is frozen or pinned is never altered. The model
-is asked outside of the transaction; inside, both memories must still say what was compared, else the pair is compared
-again (three times at most). Source: memos §3.3, §3.14 (L3), §7 (17).
+sides, a link and a question to a person. Nothing is ever lost, and what is frozen or pinned is never altered: what
+contradicts it is linked and asked about, what repeats it only linked. The model is asked outside of the transaction;
+inside, both memories must still say what was compared, else the pair is compared again (three times at most).
+Source: memos §3.3, §3.14 (L3), §7 (17).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pydantic import JsonValue
 from sqlalchemy import or_, select
 
-from memory import access, merging, reviews, store
-from memory.admission import Other, is_near_duplicate, is_quoted
-from memory.conflict import later
+from memory import access, jobs, merging, reviews, store
+from memory.access import Access
+from memory.admission import CLAIMS, Other, is_near_duplicate, is_quoted
+from memory.conflict import later, since
 from memory.jobs import JobRun
 from memory.pipelines.asking import prompt_of
-from memory.pipelines.base import TRIES, Parts, id_of, ids_of, present, protected, written
+from memory.pipelines.base import TRIES, UNLIMITED, Parts, counted, home_of, id_of, ids_of, present, protected, written
 from memory.pipelines.fuse import Fused, fuse, put_fused
 from memory.pipelines.replies import PairLabel
 from memory.tables import EdgeRow
 from memory.tx import Tx
-from memory.types import Actor, MemCube
+from memory.types import Actor, MemCube, Vault
 from runtime.errors import Stale
 from runtime.ids import new_id
 
-KIND: Final = "memory.classify_pair"
+KIND: Final = "memory.classify"
+PURPOSE: Final = "memory.classify_pair"
 PROMPT: Final = prompt_of("classify_pair")
 SIMILAR: Final = 0.80
 PAIRS: Final = 5
 DOUBT: Final = 0.8
+IN_USE: Final = frozenset({"activated", "frozen"})
+
+
+def arguments(vault_id: str, memory_ids: Sequence[str]) -> dict[str, JsonValue]:
+    """The arguments of a classification job."""
+    return {"vault_id": vault_id, "memory_ids": list(memory_ids)}
+
+
+def enqueue(tx: Tx, job_id: str, vault_id: str, cubes: Sequence[MemCube]) -> None:
+    """Have those of the memories that are in use compared with what is near them; part of whatever made them."""
+    ids = [cube.id for cube in cubes if cube.state == "activated"]
+    if ids:
+        jobs.enqueue(tx, job_id, KIND, arguments(vault_id, ids), total=len(ids), limit=UNLIMITED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +63,7 @@ class Found:
 
 
 class Classify:
-    """Handles `memory.classify_pair` jobs: each of `memory_ids` against its neighbours."""
+    """Handles `memory.classify` jobs: each of `memory_ids` against its neighbours."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -55,14 +71,14 @@ class Classify:
     async def __call__(self, run: JobRun) -> Mapping[str, JsonValue]:
         """See `Handler`. The result counts the labels."""
         vault_id, ids = id_of(run.job, "vault_id"), ids_of(run.job, "memory_ids")
-        counts: dict[str, JsonValue] = {}
+        home = await home_of(self._parts.core, run.job.actor, vault_id)
+        counts = counted(run.job, ())
         for place in range(run.job.done, len(ids)):
             for other_id in await self._near(run.job.actor, vault_id, ids[place]):
-                label = await self._settle(run, ids[place], other_id, done=place)
-                count = counts.get(label, 0)
-                counts[label] = (count if isinstance(count, int) else 0) + 1
-            await run.commit(lambda tx: None, done=place + 1, total=len(ids))
-        return counts
+                label = await self._settle(run, home, ids[place], other_id, done=place)
+                counts[label] = counts.get(label, 0) + 1
+            await run.commit(lambda tx: None, done=place + 1, total=len(ids), so_far=lambda _: {**counts})
+        return {**counts}
 
     async def _near(self, actor: Actor, vault_id: str, memory_id: str) -> list[str]:
         """The memories to compare with: the same slot first, then the nearest that are similar enough."""
@@ -70,22 +86,24 @@ class Classify:
         if cube is None or cube.state != "activated" or cube.vault_id != vault_id:
             return []
         made = (await self._parts.vectors([cube.content]))[0]
-        near = await self._parts.nearby.neighbours(actor, vault_id, made)
+        # It is near to itself, and to the raw memory that it comes from.
+        near = await self._parts.nearby.neighbours(actor, vault_id, made, 2 * PAIRS)
         similar = [other.id for other in near if (other.cosine or 0.0) >= SIMILAR]
 
         def work(tx: Tx) -> list[str]:
             wanted = dict.fromkeys([*(other.id for other in store.same_slot(tx, cube)), *similar])
-            settled = linked(tx, cube.id)
-            return [id_ for id_ in wanted if id_ != cube.id and id_ not in settled][:PAIRS]
+            there, settled = store.many(tx, list(wanted)), linked(tx, cube.id)
+            usable = [id_ for id_ in wanted if id_ in there and comparable(cube, there[id_])]
+            return [id_ for id_ in usable if id_ not in settled][:PAIRS]
 
         return await self._parts.core.read(actor, work)
 
-    async def _settle(self, run: JobRun, new_id_: str, old_id: str, *, done: int) -> str:
+    async def _settle(self, run: JobRun, home: Vault, new_id_: str, old_id: str, *, done: int) -> str:
         for attempt in range(1, TRIES + 1):
             pair = await present(self._parts.core, run.job.actor, [new_id_, old_id])
             if not comparable(pair.get(new_id_), pair.get(old_id)):
                 return "gone"
-            found = await self._classify(run, pair[new_id_], pair[old_id])
+            found = await self._classify(run, home, pair[new_id_], pair[old_id])
             review_id = new_id("rev")
 
             def work(tx: Tx, found: Found = found, review_id: str = review_id) -> None:
@@ -100,30 +118,38 @@ class Classify:
                 return found.label.label
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _classify(self, run: JobRun, new: MemCube, old: MemCube) -> Found:
-        # Near-duplicates merge without asking; that needs the same claim, not only the same sound.
-        if is_near_duplicate(new.content, Other(old.id, old.content, await self._cosine(new, old))):
-            quotes = [new.content, old.content]
+    async def _classify(self, run: JobRun, home: Vault, new: MemCube, old: MemCube) -> Found:
+        if await self._repeats(new, old):
+            # Merges without asking.
+            quotes = [old.content, new.content]
             return Found(
                 new, old, PairLabel(label="redundant", reason="near-duplicate", quotes=quotes, newer="unknown")
             )
-        said, _ = await self._parts.asker.ask(KIND, run.job.id, PROMPT, PairLabel, [shown("a", old), shown("b", new)])
+        said, _ = await self._parts.asker.ask(
+            PURPOSE, run.job.id, PROMPT, PairLabel, [shown("a", old), shown("b", new)]
+        )
         label = checked(said, old, new)
         if label.label == "contradictory" and not (protected(old) or protected(new)):
-            return Found(new, old, label, await fuse(self._parts, run, old, new))
+            return Found(new, old, label, await fuse(self._parts, run, home, old, new))
         return Found(new, old, label)
 
-    async def _cosine(self, a: MemCube, b: MemCube) -> float | None:
+    async def _repeats(self, a: MemCube, b: MemCube) -> bool:
+        """Whether one of two claims says no more than the other."""
+        if a.semantic_type not in CLAIMS or b.semantic_type not in CLAIMS:
+            return False
         first, second = await self._parts.vectors([a.content, b.content])
         shared = sorted(first.keys() & second.keys())
-        return float(first[shared[0]] @ second[shared[0]]) if shared else None
+        cosine = float(first[shared[0]] @ second[shared[0]]) if shared else None
+        return is_near_duplicate(a.content, Other(b.id, b.content, cosine)) or is_near_duplicate(
+            b.content, Other(a.id, a.content, cosine)
+        )
 
 
 def comparable(new: MemCube | None, old: MemCube | None) -> bool:
     """Whether both are still in use, in one vault."""
-    if new is None or old is None or new.vault_id != old.vault_id:
+    if new is None or old is None or new.id == old.id or new.vault_id != old.vault_id:
         return False
-    return new.state in ("activated", "frozen") and old.state in ("activated", "frozen")
+    return new.state in IN_USE and old.state in IN_USE
 
 
 def checked(said: PairLabel, a: MemCube, b: MemCube) -> PairLabel:
@@ -143,29 +169,35 @@ def checked(said: PairLabel, a: MemCube, b: MemCube) -> PairLabel:
 
 def apply(tx: Tx, found: Found, review_id: str) -> None:
     """Write what follows from the label. Raises `Stale` when one of the two has changed since it was compared."""
+    merging.hold(tx, {found.new.id, found.old.id})
     new, allowed = access.memory(tx, found.new.id, "write")
     old, _ = access.memory(tx, found.old.id, "write")
     for now, then in ((new, found.new), (old, found.old)):
         if now.version != then.version:
             raise store.stale(now, then.version)
     label = found.label
-    if label.label == "independent" or not comparable(new, old):
+    # Somebody else may have settled the pair while the model was asked.
+    if label.label == "independent" or not comparable(new, old) or old.id in linked(tx, new.id):
         return
-    first, second = sorted((new, old), key=lambda cube: cube.id)
     if label.label == "redundant":
-        _redundant(tx, first, second)
+        _redundant(tx, allowed, new, old)
     elif label.label == "temporal_update":
         # In the prompt `a` is the old memory and `b` the new one, whichever of them tells the newer state of things.
         before, after = (old, new) if label.newer == "b" else (new, old)
-        if protected(before):
-            _contradict(tx, before=before, after=after, review_id=review_id, reason=label.reason)
+        if protected(before) or begins_later(before, after, tx):
+            _contradict(tx, allowed, before=before, after=after, review_id=review_id, reason=label.reason)
         else:
-            store.supersede(tx, before, after, reason=label.reason)
+            closed = store.supersede(tx, before, after, reason=label.reason)
+            written(tx, allowed, "supersede", closed, {"by": after.id})
     elif found.fused is not None:
-        put_fused(tx, found.fused, first, second)
+        written(tx, allowed, "fuse", put_fused(tx, found.fused, old, new), {"ids": [old.id, new.id]})
     else:
-        _contradict(tx, before=old, after=new, review_id=review_id, reason=label.reason)
-    written(tx, allowed, "classify", new, {"other": old.id, "label": label.label})
+        _contradict(tx, allowed, before=old, after=new, review_id=review_id, reason=label.reason)
+
+
+def begins_later(before: MemCube, after: MemCube, tx: Tx) -> bool:
+    """Whether what is to be closed begins only when it would end."""
+    return before.valid_from is not None and before.valid_from >= (since(after) or tx.now)
 
 
 def linked(tx: Tx, memory_id: str) -> set[str]:
@@ -189,24 +221,27 @@ def shown(name: str, cube: MemCube) -> JsonValue:
     return told
 
 
-def _redundant(tx: Tx, a: MemCube, b: MemCube) -> None:
+def _redundant(tx: Tx, allowed: Access, a: MemCube, b: MemCube) -> None:
     if protected(a) or protected(b):
         store.link(tx, a.id, b.id, "RELATES")
+        written(tx, allowed, "link", a, {"to": b.id, "type": "RELATES"})
         return
     keep, other = merging.richer(a, b)
-    merging.merge(tx, keep, other)
+    written(tx, allowed, "merge", merging.merge(tx, keep, other), {"ids": [keep.id, other.id]})
 
 
-def _contradict(tx: Tx, *, before: MemCube, after: MemCube, review_id: str, reason: str) -> None:
+def _contradict(tx: Tx, allowed: Access, *, before: MemCube, after: MemCube, review_id: str, reason: str) -> None:
     """Both stay; both lose confidence unless they are protected; a person is asked."""
     store.link(tx, after.id, before.id, "CONTRADICTS")
+    written(tx, allowed, "link", after, {"to": before.id, "type": "CONTRADICTS"})
     for cube in sorted((before, after), key=lambda cube: cube.id):
         if not protected(cube):
-            store.change(
+            doubted = store.change(
                 tx,
                 cube,
                 kind="conflict",
                 reason="contradicts another memory",
                 confidence=round(cube.confidence * DOUBT, 6),
             )
+            written(tx, allowed, "conflict", doubted, {"confidence": doubted.confidence})
     reviews.ask(tx, review_id, "conflict", after, reason, other_id=before.id)

@@ -23,7 +23,13 @@ DAY_WORD: Final = re.compile(
     r"\b(?:on )?(today|this morning|this afternoon|this evening|tonight|yesterday|last night|tomorrow)\b", re.I
 )
 AGO: Final = re.compile(rf"\b({COUNT}) (day|week|month|year)s? ago\b", re.I)
-AHEAD: Final = re.compile(rf"\bin ({COUNT}) (day|week|month|year)s?(?: from now|['’] time)?\b(?! of\b)", re.I)
+AHEAD: Final = re.compile(rf"\bin ({COUNT}) (day|week|month|year)s?(?: from now|['’]s? time)?\b(?! of\b)", re.I)
+# "In two months" also tells how long something took; only of what is still to come it is a date.
+COMING: Final = re.compile(
+    r"\b(?:will|shall|won['’]t|(?:is|are|am) (?:going|about) to|plans?|intends?|wants?|hopes?|from now)\b|['’]ll\b"
+    r"|['’]s? time\b",
+    re.I,
+)
 SIDE: Final = re.compile(rf"\b(?:on |in )?(last|this|next) (week|weekend|month|year|{'|'.join(DAYS)})\b", re.I)
 NAMED: Final = f"night|week|weekend|month|year|spring|summer|autumn|fall|winter|{'|'.join(DAYS)}"
 LEFT: Final = re.compile(
@@ -36,13 +42,21 @@ LEFT: Final = re.compile(
 def absolute(text: str, said_at: datetime | None) -> tuple[str, bool]:
     """The text with relative dates computed from the time it was said, and whether none is left."""
     if said_at is not None:
-        for pattern, put in ((DAY_WORD, _day), (AGO, _ago), (AHEAD, _ahead), (SIDE, _side)):
+        if COMING.search(text):
+            text = AHEAD.sub(_bound(_ahead, said_at), text)
+        for pattern, put in ((DAY_WORD, _day), (AGO, _ago), (SIDE, _side)):
             text = pattern.sub(_bound(put, said_at), text)
     return text, LEFT.search(text) is None
 
 
 def _bound(put: Callable[[re.Match[str], datetime], str], said_at: datetime) -> Callable[[re.Match[str]], str]:
-    return lambda match: put(match, said_at)
+    def bound(match: re.Match[str]) -> str:
+        made = put(match, said_at)
+        # "yesterday's game" is that of a day, not on a day.
+        owns = match.string[match.end() : match.end() + 2] in ("'s", "’s")
+        return made.removeprefix("on ").removeprefix("in ") if owns else made
+
+    return bound
 
 
 def _day(match: re.Match[str], said_at: datetime) -> str:

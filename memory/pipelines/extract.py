@@ -8,33 +8,48 @@ transaction. When the model fails nothing is written. Source: memos §3.1 (4 to 
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
-from memory import access, jobs, store
-from memory.admission import Candidate, Other, decide
+from memory import access, store
+from memory.admission import CARRIED, Candidate, Other, Verdict, content_words, decide
+from memory.changes import admissible
 from memory.jobs import JobRun
 from memory.pipelines import classify, dates
 from memory.pipelines.asking import prompt_of
-from memory.pipelines.base import UNLIMITED, Child, Parts, child, id_of, ids_of, present, write_children
+from memory.pipelines.base import GONE, Child, Parts, child, counted, home_of, id_of, ids_of, present, write_children
 from memory.pipelines.replies import Extracted, Extraction, Span, moment
 from memory.pipelines.windows import EXTERNAL_ROLES, WRITTEN_BY_MODELS, Turn, turns_of
 from memory.store import Vectors
 from memory.tx import Tx
-from memory.types import Actor, Draft, MemCube, Source
+from memory.types import Actor, Draft, MemCube, Source, Vault
+from runtime.errors import InvalidInput
 from runtime.ids import new_id
 
 KIND: Final = "memory.extract"
+PURPOSE: Final = "memory.extract"
 PROMPT: Final = prompt_of("extract")
 PASSED: Final = frozenset({"admit", "quarantine"})
+OUTCOMES: Final = ("admit", "quarantine", "drop", "duplicate")
+NEAR: Final = 5
+SENTENCE: Final = re.compile(r"[^\s.!?][^.!?\n]*[.!?]*")
 
 
 def arguments(vault_id: str, memory_ids: Sequence[str], injected: Sequence[str] = ()) -> dict[str, JsonValue]:
     """The arguments of an extraction job. `injected`: memories that stood in the prompt of this conversation."""
     return {"vault_id": vault_id, "memory_ids": list(memory_ids), "injected": list(injected)}
+
+
+class Proposal(NamedTuple):
+    """A claim as it would be stored, and as it is judged: what an outsider said is judged as his."""
+
+    draft: Draft
+    candidate: Candidate
 
 
 class Extract:
@@ -47,37 +62,49 @@ class Extract:
         """See `Handler`. The result counts what became of the claims."""
         job, actor = run.job, run.job.actor
         vault_id, ids = id_of(job, "vault_id"), ids_of(job, "memory_ids")
-        injected = await present(self._parts.core, actor, ids_of(job, "injected"))
-        counts = {"admit": 0, "quarantine": 0, "drop": 0, "duplicate": 0}
+        home = await home_of(self._parts.core, actor, vault_id)
+        injected = list((await present(self._parts.core, actor, ids_of(job, "injected"), "read")).values())
+        counts = Counter(counted(job, OUTCOMES))
         for place in range(job.done, len(ids)):
             raw = (await present(self._parts.core, actor, [ids[place]])).get(ids[place])
-            children: list[Child] = []
-            if raw is not None and raw.vault_id == vault_id:
-                proposals = await self._propose(run, raw, list(injected.values()))
-                for made in await self._judge(actor, raw, proposals, list(injected.values())):
-                    counts[made.verdict.outcome] += 1
-                    if made.verdict.outcome in PASSED:
-                        children.append(made)
-            await self._write(run, vault_id, raw, children, done=place + 1, total=len(ids))
+            judged: list[Child] = []
+            # What waits for a person is not read by a model.
+            if raw is not None and raw.vault_id == vault_id and raw.state != "quarantined":
+                proposals, unusable = await self._propose(run, home, raw, injected)
+                counts["drop"] += unusable
+                judged = await self._judge(actor, raw, proposals, injected)
+            counts = await self._write(run, vault_id, raw, judged, counts, done=place + 1, total=len(ids))
         return {**counts}
 
-    async def _propose(self, run: JobRun, raw: MemCube, injected: Sequence[MemCube]) -> list[tuple[Candidate, Draft]]:
+    async def _propose(
+        self, run: JobRun, home: Vault, raw: MemCube, injected: Sequence[MemCube]
+    ) -> tuple[list[Proposal], int]:
+        """What the model proposes, and how many of its claims no memory can hold."""
         turns = turns_of(raw)
         shown: list[JsonValue] = [{"known": cube.content} for cube in injected]
         shown += [_shown(turn) for turn in turns]
+        now = self._parts.core.clock.now()
         said, model = await self._parts.asker.ask(
-            KIND, run.job.id, PROMPT, Extraction, shown, now=self._parts.core.clock.now().date().isoformat()
+            PURPOSE, run.job.id, PROMPT, Extraction, shown, now=now.date().isoformat()
         )
-        return [_candidate(raw, turns, item, model) for item in said.memories]
+        proposals: list[Proposal] = []
+        for item in said.memories:
+            draft, candidate = _proposal(raw, turns, item, model)
+            try:
+                draft = admissible(draft, home, now)
+            except InvalidInput:
+                continue
+            proposals.append(Proposal(draft, candidate))
+        return proposals, len(said.memories) - len(proposals)
 
     async def _judge(
-        self, actor: Actor, raw: MemCube, proposals: Sequence[tuple[Candidate, Draft]], injected: Sequence[MemCube]
+        self, actor: Actor, raw: MemCube, proposals: Sequence[Proposal], injected: Sequence[MemCube]
     ) -> list[Child]:
-        vectors = await self._parts.vectors([draft.content for _, draft in proposals])
+        vectors = await self._parts.vectors([draft.content for draft, _ in proposals])
         echoes = await self._parts.vectors([cube.content for cube in injected]) if proposals else []
         judged: list[Child] = []
-        for (candidate, draft), made in zip(proposals, vectors, strict=True):
-            near = await self._parts.nearby.neighbours(actor, raw.vault_id, made)
+        for (draft, candidate), made in zip(proposals, vectors, strict=True):
+            near = await self._parts.nearby.neighbours(actor, raw.vault_id, made, NEAR + 1)
             others = [other for other in near if other.id != raw.id]
             # What an earlier claim of the same window says is not in the index yet.
             others += [
@@ -86,36 +113,48 @@ class Extract:
                 if item.verdict.outcome in PASSED
             ]
             seen = [Other(c.id, c.content, _cosine(made, v)) for c, v in zip(injected, echoes, strict=True)]
-            verdict = decide(candidate, others, seen)
-            _, settled = dates.absolute(draft.content, None)
-            if verdict.outcome == "admit" and not settled:
-                verdict = replace(verdict, outcome="quarantine", reasons=("its date depends on when it was said",))
+            verdict = _dated(decide(candidate, others, seen), draft)
             judged.append(child(raw.vault_id, draft, verdict, made, [raw.id], f"extracted from {raw.id}"))
         return judged
 
     async def _write(
-        self, run: JobRun, vault_id: str, raw: MemCube | None, children: Sequence[Child], *, done: int, total: int
-    ) -> None:
+        self,
+        run: JobRun,
+        vault_id: str,
+        raw: MemCube | None,
+        judged: Sequence[Child],
+        counts: Counter[str],
+        *,
+        done: int,
+        total: int,
+    ) -> Counter[str]:
+        """Store what has passed and return the counts with it."""
         following = new_id("job")
+        passed = [item for item in judged if item.verdict.outcome in PASSED]
 
-        def work(tx: Tx) -> None:
+        def work(tx: Tx) -> list[MemCube]:
             allowed = access.vault(tx, vault_id, "write")
             # The raw memory may have been deleted while the model was reading it.
-            if raw is None or store.get(tx, raw.id).state in ("deleted", "expired"):
-                return
-            made = write_children(tx, allowed, "extract", children)
-            fresh: list[JsonValue] = [cube.id for cube in made if cube.state == "activated"]
-            if fresh:
-                jobs.enqueue(
-                    tx,
-                    following,
-                    classify.KIND,
-                    {"vault_id": vault_id, "memory_ids": fresh},
-                    total=len(fresh),
-                    limit=UNLIMITED,
-                )
+            if raw is None or store.get(tx, raw.id).state in GONE:
+                return []
+            made = write_children(tx, allowed, "extract", passed)
+            classify.enqueue(tx, following, vault_id, made)
+            return made
 
-        await run.commit(work, done=done, total=total)
+        def counting(made: Sequence[MemCube]) -> Counter[str]:
+            verdicts = Counter(item.verdict.outcome for item in judged if item.verdict.outcome not in PASSED)
+            states = Counter("quarantine" if cube.state == "quarantined" else "admit" for cube in made)
+            return counts + verdicts + states + Counter(duplicate=len(passed) - len(made))
+
+        made = await run.commit(work, done=done, total=total, so_far=lambda made: {**counting(made)})
+        return counting(made)
+
+
+def _dated(verdict: Verdict, draft: Draft) -> Verdict:
+    _, settled = dates.absolute(draft.content, None)
+    if verdict.outcome != "admit" or settled:
+        return verdict
+    return replace(verdict, outcome="quarantine", reasons=("its date depends on when it was said",))
 
 
 def _shown(turn: Turn) -> JsonValue:
@@ -127,11 +166,11 @@ def _shown(turn: Turn) -> JsonValue:
     return shown
 
 
-def _candidate(raw: MemCube, turns: Sequence[Turn], item: Extracted, model: str) -> tuple[Candidate, Draft]:
-    """The claim as a draft, with the words that its span covers as its quote; none, when it names no message."""
+def _proposal(raw: MemCube, turns: Sequence[Turn], item: Extracted, model: str) -> Proposal:
+    """The claim, with the words that its span covers as its quote; without any, when it names no message."""
     same = [turn for turn in turns if turn.id == item.span.message_id or len(turns) == 1]
     turn = same[0] if same else None
-    start, end = _whole_words(turn.text, item.span) if turn else (0, 0)
+    start, end = _quoted(turn.text, item) if turn else (0, 0)
     quote = turn.text[start:end] if turn else ""
     content, _ = dates.absolute(" ".join(item.text.split()), turn.at if turn else raw.occurred_at)
     source = Source(
@@ -144,14 +183,18 @@ def _candidate(raw: MemCube, turns: Sequence[Turn], item: Extracted, model: str)
         occurred_at=turn.at if turn else None,
         model=model,
     )
+    subject = _named(item.subject)
+    told = ["user"] if item.kind == "user" else []
     draft = Draft(
         content,
-        subject=_named(item.subject),
+        subject=subject,
         attribute=_named(item.attribute),
         title=" ".join(item.key.split())[:300] or None,
         speaker=turn.speaker if turn else None,
-        entities=(item.subject.strip(),) if _named(item.subject) and item.subject else (),
-        tags=tuple(dict.fromkeys((*raw.tags, *(tag.strip()[:100] for tag in item.tags if tag.strip())))),
+        entities=(subject,) if subject else (),
+        tags=tuple(
+            dict.fromkeys((*raw.tags, *told, *(" ".join(tag.split())[:100] for tag in item.tags if tag.strip())))
+        ),
         sensitivity=raw.sensitivity,
         origin="inference_extraction",
         confidence=item.confidence,
@@ -166,17 +209,30 @@ def _candidate(raw: MemCube, turns: Sequence[Turn], item: Extracted, model: str)
     judged = replace(draft, origin="external_retrieval") if outside else draft
     span = " ".join(part for part in (turn.speaker, turn.text) if part) if turn else ""
     fresh = role not in WRITTEN_BY_MODELS
-    return Candidate(judged, span=span, quote=quote, fresh=fresh), draft
+    return Proposal(draft, Candidate(judged, span=span, quote=quote, fresh=fresh))
+
+
+def _quoted(text: str, item: Extracted) -> tuple[int, int]:
+    """The span of the claim in its message. Models count characters badly: one that carries less of the claim than a
+    sentence of the message does gives way to that sentence, and all of the message to a span outside of it."""
+    start, end = _whole_words(text, item.span)
+    told = content_words(item.text)
+
+    def carried(part: tuple[int, int]) -> int:
+        return len(told & content_words(text[part[0] : part[1]]))
+
+    best = max((found.span() for found in SENTENCE.finditer(text)), key=carried, default=(start, end))
+    return (start, end) if carried((start, end)) >= CARRIED * carried(best) else best
 
 
 def _whole_words(text: str, span: Span) -> tuple[int, int]:
-    """The span widened to whole words; the whole text when it lies outside, because models count characters badly."""
+    """The span widened to whole words; the whole text when it lies outside."""
     start, end = span.start, min(span.end, len(text))
     if not text[start:end].strip():
         return 0, len(text)
-    while start > 0 and text[start - 1].isalnum():
+    while start > 0 and text[start - 1].isalnum() and text[start].isalnum():
         start -= 1
-    while end < len(text) and text[end].isalnum():
+    while end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
         end += 1
     return start, end
 

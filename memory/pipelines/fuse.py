@@ -6,22 +6,24 @@ are merged into it, from where a restore brings them back. Source: memos §3.3 (
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import JsonValue
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
-from memory import store
+from memory import merging, store
 from memory.admission import Candidate, decide, grounding_of
+from memory.changes import admissible
 from memory.jobs import JobRun
 from memory.pipelines.asking import prompt_of
 from memory.pipelines.base import Parts
 from memory.pipelines.replies import Fusion
 from memory.store import NewMemory
-from memory.tables import EdgeRow, SourceRow
+from memory.tables import SourceRow
 from memory.tx import Tx
-from memory.types import Draft, MemCube, Source
+from memory.types import Draft, MemCube, Source, Vault
+from runtime.errors import InvalidInput
 from runtime.ids import new_id
 
 PURPOSE: Final = "memory.fuse"
@@ -35,7 +37,7 @@ class Fused:
     new: NewMemory
 
 
-async def fuse(parts: Parts, run: JobRun, a: MemCube, b: MemCube) -> Fused | None:
+async def fuse(parts: Parts, run: JobRun, home: Vault, a: MemCube, b: MemCube) -> Fused | None:
     """Ask for the statement that is right; None when nothing settles it. Raises `ModelError`."""
     sources = await parts.core.read(run.job.actor, lambda tx: {cube.id: _quotes(tx, cube) for cube in (a, b)})
     data: list[JsonValue] = [
@@ -54,7 +56,10 @@ async def fuse(parts: Parts, run: JobRun, a: MemCube, b: MemCube) -> Fused | Non
     text = " ".join(said.text.split())
     if not said.resolved or not text:
         return None
-    draft = _draft(text, a, b, model)
+    try:
+        draft = admissible(_draft(text, a, b, model), home, parts.core.clock.now())
+    except InvalidInput:
+        return None
     basis = " ".join((a.content, b.content, *(quote for quotes in sources.values() for quote in quotes)))
     carried = grounding_of(Candidate(draft, span=basis, quote=basis)) == 1.0
     if not carried or decide(Candidate(draft)).outcome != "admit":
@@ -69,8 +74,8 @@ def put_fused(tx: Tx, fused: Fused, a: MemCube, b: MemCube) -> MemCube:
     for cube in (a, b):
         store.move(tx, cube, "fuse", reason=f"fused into {fused.new.id}")
     made = store.insert_all(tx, [fused.new])[0].cube
+    merging.hand_on(tx, {a.id, b.id}, made.id)
     for cube in (a, b):
-        _hand_on(tx, cube, made, {a.id, b.id})
         store.link(tx, cube.id, made.id, "MERGED_TO")
     return made
 
@@ -78,12 +83,12 @@ def put_fused(tx: Tx, fused: Fused, a: MemCube, b: MemCube) -> MemCube:
 def _draft(text: str, a: MemCube, b: MemCube, model: str) -> Draft:
     ends = [cube.expires_at for cube in (a, b) if cube.expires_at is not None]
     times = [cube.valid_from for cube in (a, b) if cube.valid_from is not None]
-    same = replace(a, subject=a.subject if a.subject == b.subject else None)
+    same = a.subject == b.subject
     return Draft(
         text,
         semantic_type=a.semantic_type if a.semantic_type == b.semantic_type else "fact",
-        subject=same.subject,
-        attribute=a.attribute if same.subject and a.attribute == b.attribute else None,
+        subject=a.subject if same else None,
+        attribute=a.attribute if same and a.attribute == b.attribute else None,
         entities=tuple(dict.fromkeys((*a.entities, *b.entities))),
         tags=tuple(dict.fromkeys((*a.tags, *b.tags))),
         sensitivity=tuple(dict.fromkeys((*a.sensitivity, *b.sensitivity))),
@@ -100,11 +105,3 @@ def _draft(text: str, a: MemCube, b: MemCube, model: str) -> Draft:
 def _quotes(tx: Tx, cube: MemCube) -> list[str]:
     query = select(SourceRow.quote).where(SourceRow.memory_id == cube.id, SourceRow.quote.is_not(None))
     return [str(quote) for quote in tx.connection.execute(query.order_by(SourceRow.id).limit(5)).scalars()]
-
-
-def _hand_on(tx: Tx, cube: MemCube, heir: MemCube, gone: set[str]) -> None:
-    query = select(EdgeRow.__table__).where(or_(EdgeRow.src_id == cube.id, EdgeRow.dst_id == cube.id))
-    for row in tx.connection.execute(query).all():
-        src, dst = (heir.id if end in gone else end for end in (row.src_id, row.dst_id))
-        if src != dst:
-            store.link(tx, src, dst, row.type, row.weight)

@@ -1,26 +1,33 @@
 """The objects that a model answers with, and what is made sure of before anything is done with them.
 
 The fields are those of memos §3.14; an unknown one is refused, and the model is asked again. Times are read leniently,
-because a model that knows only the year should say only the year. Source: memos §3.14 (L1 to L6, L11).
+because a model that knows only the year should say only the year. Signs that no text has become spaces.
+Source: memos §3.14 (L1 to L6, L11).
 """
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from memory.types import SemanticType
 
 MOMENT: Final = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
+CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Reply(BaseModel):
     """Closed to unknown fields, so that the server may bind the model to it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, said: Any) -> Any:
+        return _without_control(said)
 
 
 class Span(Reply):
@@ -46,7 +53,7 @@ class Extracted(Reply):
 
 
 class Extraction(Reply):
-    """L1: what is worth remembering in a window."""
+    """L1: what is worth remembering in a window. A summary may be given; the raw memory itself is kept."""
 
     memories: list[Extracted] = Field(max_length=50)
     summary: str = ""
@@ -65,7 +72,7 @@ class ParsedQuery(Reply):
 
     queries: list[str] = Field(max_length=3)
     entities: list[str] = []
-    time: Period = Period()
+    time: Period = Field(default_factory=Period)
     kinds: list[SemanticType] = []
     intent: str = ""
 
@@ -112,6 +119,18 @@ class Summary(Reply):
     title: str = Field(min_length=1, max_length=300)
     text: str = Field(min_length=1, max_length=4000)
     child_ids: list[str] = Field(min_length=1)
+
+
+def _without_control(said: Any) -> Any:
+    match said:
+        case str():
+            return CONTROL.sub(" ", said)
+        case list():
+            return [_without_control(item) for item in said]
+        case dict():
+            return {key: _without_control(value) for key, value in said.items()}
+        case _:
+            return said
 
 
 def moment(text: str | None) -> datetime | None:

@@ -1,25 +1,25 @@
-"""A memory that may be what is looked for, as ranking sees it: where it stands, what it says, how each index scored it.
+"""A memory that may be what is looked for, as ranking sees it: what it says, what names it, and where it stands.
 
 Source: memos §3.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """`scores` holds the raw score of each index that found it: `lexical`, `fields`, `dense` (cosine), `graph`."""
+class Candidate(NamedTuple):
+    """`names`: its title, subject, attribute, entities and tags as one text. `happened`: when what it tells took place.
+
+    `place` is its session, with the vault, and its position there; neighbours in a session are context.
+    """
 
     id: str
     seq: int
     text: str
-    session: tuple[str, str] | None = None
-    position: int | None = None
+    names: str = ""
     speaker: str | None = None
-    names: tuple[str, ...] = ()
-    occurred_at: datetime | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)
+    place: tuple[str, str, int] | None = None
+    happened: datetime | None = None
+    priority: int = 0

@@ -11,7 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-MONTHS: Final = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
+MONTHS: Final = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 SHORT: Final = {name[:3]: index + 1 for index, name in enumerate(MONTHS)} | {"sept": 9}
 NAMES: Final = {name: index + 1 for index, name in enumerate(MONTHS)} | SHORT
 YEAR: Final = re.compile(r"\b((?:19|20)\d\d)\b")

@@ -31,6 +31,7 @@ async def ask_structured(
     model: type[T],
     sampling: Sampling,
     prompt_hash: str | None = None,
+    repairs: int = REPAIRS,
 ) -> T:
     """Ask until the reply is a valid `model`. Raises `MalformedReply` after the repair turns, `ModelError` otherwise."""
     schema = schema_of(purpose, model)
@@ -39,7 +40,7 @@ async def ask_structured(
     if not binds:
         turns = in_words(turns, schema)
     problem = ""
-    for _ in range(REPAIRS + 1):
+    for _ in range(repairs + 1):
         reply = await caller.ask(
             purpose=purpose,
             run_id=run_id,
@@ -56,7 +57,7 @@ async def ask_structured(
             Message("assistant", reply.text),
             Message("user", f"That reply cannot be used: {problem}. Answer again with the corrected JSON object only."),
         ]
-    raise MalformedReply(f"{purpose}: no valid {model.__name__} after {REPAIRS} repair turns: {problem}")
+    raise MalformedReply(f"{purpose}: no valid {model.__name__} after {repairs} repair turns: {problem}")
 
 
 def schema_of(purpose: str, model: type[BaseModel]) -> JsonSchema:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from queue import Empty, Queue
+from typing import Any
 
 from runtime.events import Event, LlmCall, ReasoningDelta, RunFinished, RunResumed, TextDelta
 from runtime.runs import RunRecord
@@ -35,18 +36,19 @@ STEPS = {
 
 
 class Victim:
-    """The process that forks services, and what it has said."""
+    """The process that forks services, and what it has said. `script` is the file that serves."""
 
-    def __init__(self, flags: dict[str, object]) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("victim.py")), json.dumps(flags)]
+    def __init__(self, flags: dict[str, object], script: str = "victim.py") -> None:
+        command = [sys.executable, str(Path(__file__).with_name(script)), json.dumps(flags)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._lines: Queue[str] = Queue()
         self.accepted: list[str] = []
+        self.did: list[dict[str, Any]] = []
         threading.Thread(target=self._read, daemon=True).start()
 
-    def spawn(self, submit: int) -> int:
+    def spawn(self, **order: int) -> int:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"submit": submit}) + "\n")
+        self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return int(self.until("child").split()[1])
 
@@ -63,6 +65,8 @@ class Victim:
                 raise AssertionError(f"the service did not say {word!r} in {timeout_s} s") from None
             if line.startswith("ack"):
                 self.accepted.append(line.split()[1])
+            elif line.startswith("did"):
+                self.did.append(json.loads(line[4:]))
             if line.startswith(word):
                 return line
 

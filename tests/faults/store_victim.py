@@ -14,18 +14,31 @@ import sys
 from typing import Any
 
 import anyio
-from memory.opening import open_memory
 
+from memory.opening import open_memory
 from memory.service import Memory
 from memory.types import Actor, Change, Draft, MemCube, Query
 from runtime.db import open_database
-from runtime.errors import Gone, Stale
+from runtime.errors import Stale
 from runtime.ids import SYSTEM
 from runtime.keys import KeyStore
 from runtime.settings import load
 
 TASKS = 4
-WORDS = ["river", "stone", "lamp", "paper", "cloud", "train", "garden", "copper", "violin", "winter", "harbour", "ladder"]
+WORDS = [
+    "river",
+    "stone",
+    "lamp",
+    "paper",
+    "cloud",
+    "train",
+    "garden",
+    "copper",
+    "violin",
+    "winter",
+    "harbour",
+    "ladder",
+]
 
 
 def say(**line: Any) -> None:
@@ -125,8 +138,6 @@ def main() -> None:
             os.close(0)
             try:
                 anyio.run(serve, flags, seed)
-            except Gone:
-                raise
             finally:
                 os._exit(1)
         os.write(1, f"child {pid}\n".encode())

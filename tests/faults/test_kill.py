@@ -48,10 +48,10 @@ def victim(flags: dict[str, object]) -> Iterator[Victim]:
 async def test_fifty_kills_lose_nothing_and_repeat_nothing(victim: Victim, flags: dict[str, object]) -> None:
     rng = random.Random(20261123)
     for number in range(KILLS):
-        pid = victim.spawn(RUNS_EACH if number < SUBMITTING else 0)
+        pid = victim.spawn(submit=RUNS_EACH if number < SUBMITTING else 0)
         await anyio.sleep(rng.uniform(0.0, 0.9))
         victim.kill(pid)
-    pid = victim.spawn(0)
+    pid = victim.spawn(submit=0)
     victim.until("idle", 120)
     victim.kill(pid)
 

@@ -15,9 +15,12 @@ FULL_TEXT = {
         "INSERT INTO memory_fts(memory_fts, rank) VALUES('rank', 'bm25(1.0, 1.0, 0.0)')",
     ),
     "postgresql": (
-        "CREATE TABLE memory_text (seq bigint PRIMARY KEY, vault_id varchar(40) NOT NULL, length integer NOT NULL, words text[] NOT NULL)",
+        "CREATE TABLE memory_text (seq bigint PRIMARY KEY, vault_id varchar(40) NOT NULL, length integer NOT NULL)",
         "CREATE INDEX ix_memory_text_vault ON memory_text (vault_id) INCLUDE (length)",
-        'CREATE TABLE memory_words (vault_id varchar(40) NOT NULL, word text COLLATE "C" NOT NULL, seq bigint NOT NULL, in_text integer NOT NULL, in_fields integer NOT NULL, length integer NOT NULL, PRIMARY KEY (vault_id, word, seq))',
+        'CREATE TABLE memory_words (vault_id varchar(40) NOT NULL, word text COLLATE "C" NOT NULL, seq bigint NOT NULL, '
+        "in_text integer NOT NULL, in_fields integer NOT NULL, length integer NOT NULL, "
+        "PRIMARY KEY (vault_id, word, seq))",
+        "CREATE INDEX ix_memory_words_seq ON memory_words (seq)",
     ),
 }
 
@@ -119,6 +122,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("locked_by", sa.String(length=40), nullable=True),
         sa.ForeignKeyConstraint(
             ["owner_id"],
@@ -442,5 +446,94 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("snapshot_id", "memory_id"),
     )
+    op.create_table(
+        "measured_runs",
+        sa.Column("run_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("agent", sa.String(length=100), nullable=False),
+        sa.Column("suite", sa.String(length=200), nullable=False),
+        sa.Column("vaults", sa.Text(), nullable=False),
+        sa.Column("units", sa.Integer(), nullable=False),
+        sa.Column("outcome", sa.BigInteger(), nullable=False),
+        sa.Column("lift", sa.BigInteger(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "kind"),
+    )
+    op.create_table(
+        "outcome_means",
+        sa.Column("vault_id", sa.String(length=40), nullable=False),
+        sa.Column("agent", sa.String(length=100), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["vault_id"],
+            ["vaults.id"],
+        ),
+        sa.PrimaryKeyConstraint("vault_id", "agent", "kind"),
+    )
+    op.create_table(
+        "memory_lifts",
+        sa.Column("vault_id", sa.String(length=40), nullable=False),
+        sa.Column("agent", sa.String(length=100), nullable=False),
+        sa.Column("suite", sa.String(length=200), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("squares", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["vault_id"],
+            ["vaults.id"],
+        ),
+        sa.PrimaryKeyConstraint("vault_id", "agent", "suite", "kind"),
+    )
+    op.create_table(
+        "memory_effects",
+        sa.Column("memory_id", sa.String(length=40), nullable=False),
+        sa.Column("life", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("agent", sa.String(length=100), nullable=False),
+        sa.Column("vault_id", sa.String(length=40), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("squares", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["memory_id"],
+            ["memories.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["vault_id"],
+            ["vaults.id"],
+        ),
+        sa.PrimaryKeyConstraint("memory_id", "life", "kind", "agent"),
+    )
+    op.create_index("ix_memory_effects_vault", "memory_effects", ["vault_id", "kind"], unique=False)
+    op.create_table(
+        "memory_measures",
+        sa.Column("memory_id", sa.String(length=40), nullable=False),
+        sa.Column("run_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("vault_id", sa.String(length=40), nullable=False),
+        sa.Column("agent", sa.String(length=100), nullable=False),
+        sa.Column("life", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("p", sa.Float(), nullable=False),
+        sa.Column("units", sa.Integer(), nullable=False),
+        sa.Column("shown", sa.Integer(), nullable=False),
+        sa.Column("outcome_shown", sa.Float(), nullable=True),
+        sa.Column("outcome_held_out", sa.Float(), nullable=True),
+        sa.Column("x", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["memory_id"],
+            ["memories.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["vault_id"],
+            ["vaults.id"],
+        ),
+        sa.PrimaryKeyConstraint("memory_id", "run_id", "kind"),
+    )
+    op.create_index("ix_memory_measures_run", "memory_measures", ["run_id"], unique=False)
     for statement in FULL_TEXT[op.get_context().dialect.name]:
         op.execute(statement)
