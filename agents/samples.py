@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from agents.base import Answer, Step
 from agents.graphs import Work
+from agents.remembering import Units
 from agents.sampling import sampling_of
 from runtime.errors import BudgetExhausted
 from runtime.events import StepCompleted, TextDelta
@@ -102,11 +103,21 @@ def graph_of(drawing: Drawing) -> StateGraph[Any, Work, Any, Any]:
     return graph
 
 
+def name_of(number: int) -> str:
+    """The step, and the unit, of an answer."""
+    return f"answer.{number}"
+
+
+async def units_of(work: Work, count: int) -> Units:
+    """The memories that each answer is shown. Asked for before the graph, so that a vault that may not be read fails the run
+    before any of its nodes."""
+    return await work.ctx.memories(work.task, [name_of(number) for number in range(count)])
+
+
 async def drawn(number: int, work: Work, drawing: Drawing) -> Sample:
     """Answer `number`, drawn now or before. Raises `BudgetExhausted`."""
-    names = [f"answer.{place}" for place in range(drawing.count(work))]
-    name = names[number]
-    units = await work.ctx.memories(work.task, names)
+    name = name_of(number)
+    units = await units_of(work, drawing.count(work))
 
     async def ask(step: Step) -> JsonValue:
         sampling = sampling_of(work.ctx.spec, temperature=drawing.temperature(work), seed=work.ctx.seed + number)

@@ -4,8 +4,7 @@ A context (an agent, an app, a session label) can only narrow: a grant that is b
 gives more because a context was named that its owner did not write down. Source: memos §3.10; contract §4.
 """
 
-from __future__ import annotations
-
+# Annotations are evaluated where they stand: that of `identity` below names an argument of the function around it.
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 

@@ -227,7 +227,7 @@ class _Vectors:
             raise damaged(files.VECTORS, f"row {self._at} is of line {int(self._lines[self._at])}, which is not there")
 
     def _read(self, start: int) -> NDArray[np.float32]:
-        part: NDArray[np.float32] = self._rows[start : start + ROWS_AT_A_TIME].astype(np.float32)
+        part: NDArray[np.float32] = self._rows[start : min(start + ROWS_AT_A_TIME, len(self._lines))].astype(np.float32)
         norms = np.linalg.norm(part, axis=1, keepdims=True)
         wrong = ~(np.abs(norms[:, 0] - 1.0) <= UNIT_SLACK)  # also where it is not a number
         if wrong.any():

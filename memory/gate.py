@@ -1,7 +1,8 @@
 """Brings drafts before the rules of admission, with the memories that are nearest to them.
 
 What a person writes meets rules that need no neighbours, so it costs no search. A memory that the writer may not see is
-no neighbour: whether something was refused must not tell what is hidden. Source: memos §3.1, §3.10; ours.
+no neighbour: whether something was refused must not tell what is hidden. Nor is raw material: a claim says no more than
+the conversation that it was drawn from, and is no duplicate of it. Source: memos §3.1, §3.10; ours.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from memory.indices.base import Filter
 from memory.spaces import Spaces
 from memory.store import Vectors, many
 from memory.tx import Tx
-from memory.types import LIVE, Actor
+from memory.types import LIVE, Actor, State
 from runtime.errors import StorageError
 from runtime.telemetry import get_logger
 
 NEIGHBOURS = 5
+COMPARED: frozenset[State] = LIVE - {"generated"}
 BESIDE_THE_LOOP = 20_000
 
 log = get_logger(__name__)
@@ -55,12 +57,13 @@ class Gate:
     async def neighbours(
         self, actor: Actor, vault_id: str, made: Vectors, limit: int = NEIGHBOURS
     ) -> tuple[Other, ...]:
-        """The live memories of the vault that are nearest, at most `limit`; none while the index cannot be asked."""
+        """The live memories of the vault that are nearest, raw ones left out, at most `limit`; none while the index
+        cannot be asked."""
         space = self._spaces.active
         if space.id not in made:
             return ()
         try:
-            hits = await space.index.search(made[space.id], limit, Filter((vault_id,), states=LIVE))
+            hits = await space.index.search(made[space.id], limit, Filter((vault_id,), states=COMPARED))
         except StorageError as error:
             log.warning("memory.admission_without_neighbours", error=error.message)
             return ()
@@ -72,7 +75,7 @@ class Gate:
             return tuple(
                 Other(cube.id, cube.content, score)
                 for cube, score in found
-                if cube.vault_id == vault_id and cube.state in LIVE and allowed.sees(cube.sensitivity)
+                if cube.vault_id == vault_id and cube.state in COMPARED and allowed.sees(cube.sensitivity)
             )
 
         return await self._core.read(actor, work) if hits else ()

@@ -233,7 +233,8 @@ def _artifact(tx: Tx, plan: Plan, line: ArtifactLine, row: Mapping[str, str]) ->
     make = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     told = {"memory_version": line.version, "kind": line.kind, "identity": line.identity, "bytes": line.bytes}
     told |= {"sha256": line.sha256, "state": "ready", "created_at": tx.now}
-    return tx.connection.execute(make(ArtifactRow).values(**row, **told).on_conflict_do_nothing()).rowcount == 1
+    statement = make(ArtifactRow).values(**row, **told).on_conflict_do_nothing()
+    return tx.connection.execute(statement.returning(ArtifactRow.id)).first() is not None
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ back. The words that are there are never changed by an import. Source: memos §3
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal, NamedTuple
@@ -82,26 +83,28 @@ def write(tx: Tx, plan: Plan, batch: Sequence[Ready], ours: Collection[str]) -> 
     ]
     made = store.insert_all(tx, [_new(plan, ready, id_) for ready, id_ in fresh])
     inserted = {id_: item for (_, id_), item in zip(fresh, made, strict=True)}
-    counts, ids = Counts(), {}
+    counts: Counter[str] = Counter()
+    ids: dict[str, str] = {}
     there: list[tuple[Record, str]] = []
     for ready, (how, id_) in zip(batch, decisions, strict=True):
         item = inserted.get(id_) if how == "new" else None
         if item is not None and not item.duplicate:
-            counts += _created(tx, ready, item.cube)
+            counts.update(_created(tx, ready, item.cube))
         else:
             fate, id_ = _turned_away(ready, item) if how == "new" else (how, id_)
             if fate == "present":
                 there.append((ready.record, id_))
-            counts += _kept(tx, plan, allowed, ready, fate, id_)
+            counts[_kept(tx, plan, allowed, ready, fate, id_)] += 1
         if id_:
             ids[ready.record.old_id or ready.record.id] = id_
-    refuse_present(plan, [record for record, id_ in there if id_ not in inserted and id_ not in ours])
+    own = {id_ for how, id_ in decisions if how in ("new", "resumed")}
+    refuse_present(plan, [record for record, id_ in there if id_ not in own and id_ not in ours])
     cubes = [item.cube for item in made if not item.duplicate]
     _use(tx, [ready for ready, _ in fresh], made)
     _close_slots(tx, plan, cubes, ours)
-    detail = {"digest": plan.incoming.digest, "format": plan.incoming.format, "count": counts.created}
+    detail = {"digest": plan.incoming.digest, "format": plan.incoming.format, "count": counts["created"]}
     audit.record(tx, "import", "vault", plan.home.id, chain=plan.home.id, rule=allowed.rule, detail=detail)
-    return Written(counts, ids)
+    return Written(Counts(**counts), ids)
 
 
 def link(tx: Tx, plan: Plan, edges: Sequence[EdgeLine], ids: Mapping[str, str]) -> int:
@@ -124,7 +127,7 @@ def link(tx: Tx, plan: Plan, edges: Sequence[EdgeLine], ids: Mapping[str, str]) 
     new, count = list(made.values()), 0
     for start in range(0, len(new), rows.IN_ONE_QUERY):
         statement = make(EdgeRow).values(new[start : start + rows.IN_ONE_QUERY]).on_conflict_do_nothing()
-        count += tx.connection.execute(statement).rowcount
+        count += len(tx.connection.execute(statement.returning(EdgeRow.src_id)).all())
     return count
 
 
@@ -155,12 +158,13 @@ def _new(plan: Plan, ready: Ready, id_: str) -> NewMemory:
     )
 
 
-def _created(tx: Tx, ready: Ready, cube: MemCube) -> Counts:
+def _created(tx: Tx, ready: Ready, cube: MemCube) -> dict[str, int]:
+    told = {"created": 1, "vectors_reused": int(ready.reused), "quarantined": int(cube.state == "quarantined")}
     if cube.state != "quarantined":
-        return Counts(created=1, vectors_reused=int(ready.reused))
+        return told
     why = "; ".join(ready.verdict.reasons) if ready.verdict else "it was in quarantine where it came from"
     reviews.ask(tx, f"rev_{cube.id.removeprefix('mem_')}", "quarantine", cube, why)
-    return Counts(created=1, quarantined=1, vectors_reused=int(ready.reused))
+    return told
 
 
 def _turned_away(ready: Ready, item: store.Inserted | None) -> tuple[Fate, str]:
@@ -171,26 +175,27 @@ def _turned_away(ready: Ready, item: store.Inserted | None) -> tuple[Fate, str]:
     return ("present", of) if of is not None else ("dropped", "")
 
 
-def _kept(tx: Tx, plan: Plan, allowed: Access, ready: Ready, fate: Fate, id_: str) -> Counts:
+def _kept(tx: Tx, plan: Plan, allowed: Access, ready: Ready, fate: Fate, id_: str) -> str:
+    """What a record counts as that does not become a new memory."""
     if fate not in ("deleted", "present"):
-        return Counts(**{fate: 1})
+        return fate
     there = store.get(tx, id_)
     # What is hidden from the actor is not touched, and nothing tells that it is there but not to be seen.
     if not allowed.sees(there.sensitivity):
-        return Counts(present=1)
+        return "present"
     if fate == "deleted":
         return _restore(tx, there)
     merged = plan.mode == "merge" and _merge(tx, there, ready.record)
-    return Counts(merged=1) if merged else Counts(present=1)
+    return "merged" if merged else "present"
 
 
-def _restore(tx: Tx, there: MemCube) -> Counts:
+def _restore(tx: Tx, there: MemCube) -> str:
     """What was deleted comes back as it was, unless its words have come back in another memory."""
     try:
         store.move(tx, there, "restore", reason="imported again")
     except Conflict:
-        return Counts(present=1)
-    return Counts(restored=1)
+        return "present"
+    return "restored"
 
 
 def _merge(tx: Tx, there: MemCube, record: Record) -> bool:

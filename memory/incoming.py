@@ -28,7 +28,7 @@ from memory.changes import admissible
 from memory.importers.base import Found
 from memory.importers.registry import Format
 from memory.store import Past
-from memory.types import Draft, Source, Vault, Version
+from memory.types import LIVE, Draft, Source, Vault, Version
 from memory.versions import TICK
 from runtime.errors import InvalidInput
 
@@ -95,23 +95,26 @@ def of_archive(archive: Unpacked, home: Vault, now: datetime, *, user_id: str, t
     def records() -> Iterator[Record]:
         for stored in archive_records.stored(archive):
             place = f"{archive_lines.MEMORIES} line {stored.line}"
-            made = _own(stored, archive, home, now, user_id) if trusted else _foreign(stored, archive, home, now)
-            yield replace(made, place=place)
+            if trusted:
+                yield _own(place, stored, archive, home, now, user_id)
+            else:
+                yield _foreign(place, stored, archive, home, now)
 
     return Incoming("archive", archive.manifest.digest, records, archive, trusted)
 
 
 def of_drafts(format_: Format, name: str, found: Sequence[Found], digest: str, home: Vault, now: datetime) -> Incoming:
-    """Drafts that an importer read from the file `name`, as they may be stored in the vault `home`."""
+    """Drafts that an importer read from the file `name`, as they may be stored in the vault `home`.
 
-    def records() -> Iterator[Record]:
-        for number, (line, draft) in enumerate(found):
-            place = f"{name} line {line}"
-            mark = f"import:{digest}#{number}"
-            told = replace(draft, sources=draft.sources or (Source("document", uri=mark),))
-            yield Record(place, id_in(home, mark), None, mark, _admissible(place, told, home, now))
-
-    return Incoming(format_, digest, records)
+    Raises `InvalidInput` that names the line.
+    """
+    made: list[Record] = []
+    for number, (line, draft) in enumerate(found):
+        place = f"{name} line {line}"
+        mark = f"import:{digest}#{number}"
+        told = draft if draft.sources else replace(draft, sources=(Source("document", uri=mark),))
+        made.append(Record(place, id_in(home, mark), None, mark, _admissible(place, told, home, now)))
+    return Incoming(format_, digest, lambda: iter(made))
 
 
 def id_in(home: Vault, key: str, kind: str = "mem") -> str:
@@ -120,15 +123,15 @@ def id_in(home: Vault, key: str, kind: str = "mem") -> str:
     return f"{kind}_{digest[:32]}"
 
 
-def _own(stored: Stored, archive: Unpacked, home: Vault, now: datetime, user_id: str) -> Record:
+def _own(place: str, stored: Stored, archive: Unpacked, home: Vault, now: datetime, user_id: str) -> Record:
     """A memory as it was: the draft is its last version, to which one more is added where the vault asks for something."""
     line = stored.memory
     mark = _mark(archive, line.id)
-    told = line.header.told()
     draft = Draft(content=line.content, **_of_draft(line.header), sources=(Source("document", uri=mark),))
-    draft = _admissible(f"{archive_lines.MEMORIES} line {stored.line}", draft, home, now)
+    draft = _admissible(place, draft, home, now)
     versions = list(stored.versions)
-    header = told | _header_of(draft)
+    told = versions[-1].header
+    header = {**told, **_header_of(draft)}
     if header != told:
         moment = max(now, versions[-1].sys_from + TICK)
         versions[-1] = replace(versions[-1], sys_to=moment)
@@ -150,10 +153,10 @@ def _own(stored: Stored, archive: Unpacked, home: Vault, now: datetime, user_id:
             )
         )
     past = Past(tuple(versions), stored.sources, line.created_by, line.placed)
-    return Record("", id_in(home, line.id), line.id, mark, draft, past, stored.vector, line.uses, line.last_used_at)
+    return Record(place, id_in(home, line.id), line.id, mark, draft, past, stored.vector, line.uses, line.last_used_at)
 
 
-def _foreign(stored: Stored, archive: Unpacked, home: Vault, now: datetime) -> Record:
+def _foreign(place: str, stored: Stored, archive: Unpacked, home: Vault, now: datetime) -> Record:
     """A memory of which only the text is taken for what it is."""
     line = stored.memory
     mark = _mark(archive, line.id)
@@ -165,13 +168,16 @@ def _foreign(stored: Stored, archive: Unpacked, home: Vault, now: datetime) -> R
     ]
     told = _of_draft(line.header) | {"origin": "import"}
     draft = Draft(content=line.content, **told, sources=(*sources, Source("document", uri=mark)))
-    draft = _admissible(f"{archive_lines.MEMORIES} line {stored.line}", draft, home, now)
-    return Record("", id_in(home, line.id), line.id, mark, draft)
+    draft = _admissible(place, draft, home, now)
+    return Record(place, id_in(home, line.id), line.id, mark, draft)
 
 
 def _admissible(place: str, draft: Draft, home: Vault, now: datetime) -> Draft:
+    # A new memory begins live; one that comes from elsewhere may be past that.
+    live = draft.state in LIVE
     try:
-        return admissible(draft, home, now)
+        begun = admissible(draft if live else replace(draft, state="activated"), home, now)
+        return begun if live else replace(begun, state=draft.state)
     except InvalidInput as error:
         raise InvalidInput(f"{place}: {error.message}; nothing was imported", param=error.param) from error
 

@@ -162,7 +162,8 @@ class MnemeStore(BaseStore):
             return self._read(tx, allowed, [cubes[0] for cubes in there if cubes])
 
         read = await self._core.read(self._actor, work)
-        await self._was_read(read, [item for item in read.items if asked[item.ref]])
+        await self._count(read.allowed)
+        await self._put_off(read, [item for item in read.items if asked[item.ref]])
         return {
             item.ref: GraphItem(
                 value=item.value,
@@ -178,7 +179,10 @@ class MnemeStore(BaseStore):
         prefix, end = tuple(op.namespace_prefix), op.offset + op.limit
         ranked: dict[str, MemCube] = {}
         scores: dict[str, float] = {}
+        decided: Access | None = None
         if op.query and op.limit:
+            # The search counts as the one read that this is, and may use up the grant that allows it.
+            decided = await self._core.read(self._actor, lambda tx: access.vault(tx, self._vault, "read"))
             query = Query(
                 op.query,
                 vaults=(self._vault,),
@@ -191,7 +195,7 @@ class MnemeStore(BaseStore):
                 ranked[hit.memory.id], scores[hit.memory.id] = hit.memory, hit.score
 
         def work(tx: Tx) -> _Read:
-            allowed = access.vault(tx, self._vault, "read")
+            allowed = decided or access.vault(tx, self._vault, "read")
             found: dict[Ref, MemCube] = {}
             for cube in ranked.values():
                 if items.is_item(cube, prefix):
@@ -205,7 +209,9 @@ class MnemeStore(BaseStore):
             return self._read(tx, allowed, chosen[op.offset : end])
 
         read = await self._core.read(self._actor, work)
-        await self._was_read(read, read.items if op.refresh_ttl else ())
+        if decided is None:
+            await self._count(read.allowed)
+        await self._put_off(read, read.items if op.refresh_ttl else ())
         return [
             SearchItem(
                 namespace=item.ref.namespace,
@@ -228,7 +234,7 @@ class MnemeStore(BaseStore):
             return items.namespaces(tx, allowed, prefix), allowed
 
         found, allowed = await self._core.read(self._actor, work)
-        await self._spend(allowed)
+        await self._count(allowed)
         fitting = {space[: op.max_depth] for space in found if all(matches(c, space) for c in conditions)}
         return sorted(fitting)[op.offset : op.offset + op.limit]
 
@@ -243,8 +249,8 @@ class MnemeStore(BaseStore):
             return False
         return True
 
-    async def _was_read(self, read: _Read, refreshed: Sequence[Item]) -> None:
-        await self._spend(read.allowed)
+    async def _put_off(self, read: _Read, refreshed: Sequence[Item]) -> None:
+        """Let items live on for the time that they were given, because they were read by somebody who may write."""
         if not read.may_write:
             return
         now = self._core.clock.now()
@@ -262,9 +268,8 @@ class MnemeStore(BaseStore):
                 # Changed or deleted meanwhile: then its time is not ours to set.
                 continue
 
-    async def _spend(self, allowed: Access) -> None:
-        if allowed.metered:
-            await self._core.write(self._actor, lambda tx: grants.spend(tx, [allowed]))
+    async def _count(self, allowed: Access) -> None:
+        await grants.count_reads(self._core, self._actor, [allowed])
 
     # -- writing -------------------------------------------------------------------------------------------------------
 

@@ -266,7 +266,8 @@ def _narrow(tx: Tx, ends: _Ends) -> tuple[str, ...]:
     access.need_owner(ends.target, "share", "fuse another vault into it")
     ours = grants.scopes(tx, ends.target.vault.id)
     theirs = [*grants.scopes(tx, ends.source.vault.id), Scope(ends.source.vault.owner_id, None)]
-    both = grants.intersection(ours, theirs)
+    owner_id = ends.target.vault.owner_id
+    both = [scope for scope in grants.intersection(ours, theirs) if scope.grantee_id != owner_id]
     if set(both) == set(ours):
         return ()
     gone = grants.remove_all(tx, ends.target.vault.id)

@@ -78,6 +78,11 @@ class _Row(NamedTuple):
     stored: StoredVector
 
 
+def question_of(content: str) -> str:
+    """The first words of a memory, which must find it."""
+    return " ".join(content.split()[:QUESTION_WORDS])
+
+
 def sample(connection: Connection, count: int, rng: random.Random) -> list[Probe]:
     """`count` memories that a search may find, anywhere in the store; all of them when there are fewer."""
     searchable = (MemoryRow.state.in_(SEARCHABLE), MemoryRow.content != "")
@@ -90,17 +95,17 @@ def sample(connection: Connection, count: int, rng: random.Random) -> list[Probe
         chosen = _drawn(connection, count, rng, select(MemoryRow.seq).where(*searchable), seqs[0])
     query = select(MemoryRow.id, MemoryRow.vault_id, MemoryRow.content).where(MemoryRow.seq.in_(chosen))
     return [
-        Probe(row.id, row.vault_id, " ".join(row.content.split()[:QUESTION_WORDS]))
+        Probe(row.id, row.vault_id, question_of(row.content))
         for row in connection.execute(query.order_by(MemoryRow.seq))
     ]
 
 
-def _drawn(connection: Connection, count: int, rng: random.Random, query: Select[tuple[int]], first: int) -> set[int]:
+def _drawn(connection: Connection, count: int, rng: random.Random, query: Select[int], first: int) -> set[int]:
     last = connection.execute(query.order_by(MemoryRow.seq.desc()).limit(1)).scalar_one()
     chosen: set[int] = set()
     for _ in range(MANY * count):
         after = query.where(MemoryRow.seq >= rng.randint(first, last)).order_by(MemoryRow.seq).limit(1)
-        chosen.update(connection.execute(after).scalars())
+        chosen.update(row.seq for row in connection.execute(after))
         if len(chosen) == count:
             break
     return chosen

@@ -1,94 +1,246 @@
 """Recall: scope → candidates per index → fuse → late check → near-repetitions → token budget.
 
-Access is decided first, in the transaction that reads the candidates. An index answers ids and scores and is believed in
-nothing else: every hit is looked at again in SQL. What cannot be asked is named in `degraded`, and full text answers.
-Source: memos §3.2; design storage §4, §4b; design usefulness, "Use".
+Access is decided first, in the transaction that reads the candidates. An index answers ids and is believed in nothing
+else: every hit is read again from SQL and shown only if the scope sees it (memory/ranking/scope.py). When too few are
+left, the next page asks for more. What cannot be asked is named in `degraded`, and full text answers.
+Source: memos §3.2; design storage §4b; design usefulness, "Use".
 """
 
 from __future__ import annotations
 
-from memory import access, rows
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from memory import access
 from memory.core import Core
 from memory.indices import lexical
-from memory.indices.base import Filter, VectorHit
-from memory.lifecycle import lifetime_over
+from memory.indices.base import Filter, Vector
+from memory.ranking import checked, entities, pool, ranking, weights, words
+from memory.ranking.candidates import Candidate
 from memory.ranking.measured import Measured
+from memory.ranking.question import Question, understood
+from memory.ranking.ranking import Ranked
 from memory.ranking.related import Related
-from memory.spaces import Spaces
+from memory.ranking.rerank import Reranker
+from memory.ranking.scope import Scope
+from memory.ranking.selection import selected
+from memory.ranking.smoothing import Floats
+from memory.ranking.weights import Stored
+from memory.spaces import Space, Spaces
 from memory.tx import Tx
-from memory.types import SEARCHABLE, Actor, MemCube, Query, Recall, RecallHit
-from runtime.errors import ModelError, StorageError
-from runtime.llm.estimate import estimate_tokens
+from memory.types import Actor, MemCube, Mode, Query, Recall, RecallHit
+from runtime.errors import InvalidInput, ModelError, SettingsError, StorageError
+from runtime.telemetry import get_logger
 
-PER_INDEX = 100
+PAGES: Final = 3
+GROWTH: Final = 4
+# Candidates of each index, at least; and `FACTOR` times as many as hits are wanted.
+LEXICAL: Final = 120
+DENSE: Final = 50
+# Of so many of the best, what stands around them is read too.
+LEXICAL_SEEDS: Final = 30
+DENSE_SEEDS: Final = 15
+GRAPH_SEEDS: Final = 5
+GRAPH: Final = 20
+# More hits than asked for are looked at, because some give way.
+SPARE: Final = 5
+FACTOR: Final = 4
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What full text and the tables know before anything is encoded. `named`: the short keys that full text answered;
+    `full`: it may have more."""
+
+    scope: Scope
+    weights: Mapping[str, Stored]
+    named: Sequence[int]
+    found: Sequence[Candidate]
+    entities: Sequence[int]
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """The question's vector in a space, and the ids that its index answered: none when only the index cannot be asked."""
+
+    space: Space
+    vector: Vector
+    named: Sequence[str]
 
 
 class Recaller:
-    """Finds memories for one question at a time; keeps no state between them."""
+    """Finds memories; keeps nothing between two questions."""
 
-    def __init__(self, core: Core, spaces: Spaces, graph: Related, measured: Measured | None = None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        spaces: Spaces,
+        graph: Related,
+        measured: Measured | None = None,
+        reranker: Reranker | None = None,
+    ) -> None:
         self._core = core
         self._spaces = spaces
         self._graph = graph
         self._measured = measured
+        self._reranker = reranker
 
     async def recall(self, actor: Actor, query: Query) -> Recall:
-        """The memories that fit the question best, at most `query.k`. Raises `UnknownName`, `Forbidden`."""
+        """The memories that answer the question best, at most `query.k`. Raises `UnknownName` and `Forbidden` for a vault
+        that the actor may not read, `InvalidInput` for a question without a number of hits."""
+        if query.k < 1:
+            raise InvalidInput(f"k {query.k!r}: expected 1 or more", param="k")
+        for page in range(PAGES):
+            recall, last = await self._page(actor, query, GROWTH**page)
+            if last or len(recall.hits) >= query.k:
+                break
+        return recall
 
-        def first(tx: Tx) -> tuple[list[access.Access], list[lexical.LexicalHit]]:
-            allowed = access.vaults(tx, query.vaults, "read")
-            ids = [item.vault.id for item in allowed]
-            return allowed, lexical.search(tx.connection, query.text, ids, PER_INDEX)
-
-        allowed, found = await self._core.read(actor, first)
-        masks = {item.vault.id: item for item in allowed}
+    async def _page(self, actor: Actor, query: Query, more: int) -> tuple[Recall, bool]:
+        """One round, and whether asking for more cannot find more."""
         degraded: list[str] = []
-        dense: list[VectorHit] = []
+        limits = [more * max(least, FACTOR * query.k) for least in (LEXICAL, DENSE)]
+        opening = await self._core.read(actor, lambda tx: _open(tx, query, limits[0]))
+        question = understood(query.text, {each.speaker for each in opening.found if each.speaker})
+        dense = None
         if query.mode != "lexical":
-            try:
-                where = Filter(tuple(masks), SEARCHABLE, query.kinds, query.tags, query.session_id)
-                dense = await self._spaces.nearest(query.text, PER_INDEX, where)
-            except (ModelError, StorageError):
-                degraded.append("dense")
+            dense = await self._nearest(question, opening.scope, limits[1], degraded)
+        candidates, cosines = await self._core.read(actor, lambda tx: _gather(tx, opening, question, dense))
+        mode: Mode = "hybrid" if degraded else query.mode
+        # The graph starts from what words and vectors find.
+        first: Mode = "hybrid" if mode == "graph" else mode
+        ranked = ranking.rank(question, candidates, cosines, opening.weights, first)
+        if mode in {"hybrid", "graph"}:
+            near = await self._near(opening, ranked, degraded)
+            if near:
+                known = {each.seq for each in candidates}
+                new = [seq for seq in near if seq not in known]
+                more_of_it = await self._core.read(actor, lambda tx: _add(tx, opening.scope, new, dense))
+                candidates = [*candidates, *more_of_it[0]]
+                cosines = None if cosines is None else np.append(cosines, more_of_it[1])
+            if near or mode == "graph":
+                mode = "hybrid" if "graph" in degraded else mode
+                ranked = ranking.rank(question, candidates, cosines, opening.weights, mode, near)
+        named = () if dense is None else dense.named
+        order = ranked.order(frozenset(named), mode)
+        enough = query.k + query.k // 2 + SPARE
+        seqs = [ranked.candidates[row].seq for row in order]
 
-        def second(tx: Tx) -> list[MemCube]:
-            there = rows.cubes(tx, [hit.memory_id for hit in dense]) if dense else {}
-            there |= {cube.id: cube for cube in rows.cubes_by_seq(tx, [hit.seq for hit in found]).values()}
-            return list(there.values())
+        def last_look(tx: Tx) -> tuple[list[MemCube], int]:
+            scope = _scope(tx, query)
+            cubes, late = checked.visible(tx, scope, seqs, enough)
+            kept = [(each.seq, each.id) for each in candidates]
+            return cubes, late + checked.refused(tx, opening.named, named, kept)
 
-        cubes = await self._core.read(actor, second)
-        now = self._core.clock.now()
-        lexical_rank = {hit.seq: (rank, hit.text_score + hit.fields_score) for rank, hit in enumerate(found, 1)}
-        dense_rank = {hit.memory_id: (rank, hit.score) for rank, hit in enumerate(dense, 1)}
-        hits: list[RecallHit] = []
-        dropped = 0
-        for cube in cubes:
-            seen = masks.get(cube.vault_id)
-            fits = (
-                seen is not None
-                and seen.sees(cube.sensitivity)
-                and cube.state in (query.states or SEARCHABLE)
-                and not lifetime_over(cube.state, cube.expires_at, cube.sensitivity, now)
-                and (not query.kinds or cube.semantic_type in query.kinds)
-                and (not query.tags or set(query.tags) & set(cube.tags))
-                and (query.session_id is None or cube.session_id == query.session_id)
-            )
-            if not fits:
-                dropped += 1
-                continue
-            scores, ranks, total = {}, {}, 0.0
-            for name, ranked in (("lexical", lexical_rank.get(cube.seq)), ("dense", dense_rank.get(cube.id))):
-                if ranked is not None:
-                    ranks[name], scores[name] = ranked
-                    total += 1 / (20 + ranked[0])
-            hits.append(RecallHit(cube, total, scores, ranks, ", ".join(f"{n}: {r}." for n, r in ranks.items())))
-        hits.sort(key=lambda hit: (-hit.score, hit.memory.id))
-        kept: list[RecallHit] = []
-        tokens = 0
-        for hit in hits[: query.k]:
-            cost = estimate_tokens(hit.memory.content)
-            if query.max_tokens is not None and tokens + cost > query.max_tokens:
-                continue
-            tokens += cost
-            kept.append(hit)
-        return Recall(tuple(kept), tuple(degraded), dropped, tokens)
+        cubes, dropped = await self._core.read(actor, last_look)
+        hits = ranked.hits(cubes)
+        hits = await self._reread(question, hits, degraded)
+        hits = await self._useful(query, opening.scope, hits)
+        kept, tokens = selected(hits, query)
+        exhausted = not opening.full and len(named) < limits[1]
+        return Recall(tuple(kept), tuple(degraded), dropped, tokens), exhausted
+
+    async def _nearest(self, question: Question, scope: Scope, limit: int, degraded: list[str]) -> Dense | None:
+        space = self._spaces.active
+        query = scope.query
+        try:
+            vector = np.asarray((await space.encoder.encode([question.meaning], role="query"))[0], np.float32)
+        except (ModelError, SettingsError) as error:
+            log.warning("memory.recall_without_encoder", error=error.message)
+            degraded.append("dense")
+            return None
+        # Filters of the present say nothing about the past.
+        now = query.as_of is None
+        where = Filter(
+            scope.vault_ids,
+            scope.indexed,
+            query.kinds if now else (),
+            query.tags if now else (),
+            query.session_id if now else None,
+        )
+        try:
+            hits = await space.index.search(vector, limit, where)
+        except StorageError as error:
+            log.warning("memory.recall_without_index", space=space.slug, error=error.message)
+            degraded.append("dense")
+            return Dense(space, vector, ())
+        return Dense(space, vector, [hit.memory_id for hit in hits])
+
+    async def _near(self, opening: Opening, ranked: Ranked, degraded: list[str]) -> dict[int, float]:
+        """What shares entities with the question or with the best candidates; empty when neither has any."""
+        seeds = {seq: 1.0 / place for place, seq in enumerate(ranked.linked(GRAPH_SEEDS), 1)}
+        if not seeds and not opening.entities:
+            return {}
+        try:
+            hits = await self._graph.related(seeds, entities=dict.fromkeys(opening.entities, 1.0), limit=GRAPH)
+        except StorageError as error:
+            log.warning("memory.recall_without_graph", error=error.message)
+            degraded.append("graph")
+            return {}
+        return {hit.seq: hit.score for hit in hits if hit.score > 0}
+
+    async def _reread(self, question: Question, hits: list[RecallHit], degraded: list[str]) -> list[RecallHit]:
+        if self._reranker is None or not hits:
+            return hits
+        try:
+            scores = await self._reranker.rerank(question.text, [hit.memory.content for hit in hits])
+        except ModelError as error:
+            log.warning("memory.recall_without_rerank", error=error.message)
+            degraded.append("rerank")
+            return hits
+        return ranking.reread(hits, scores)
+
+    async def _useful(self, query: Query, scope: Scope, hits: list[RecallHit]) -> list[RecallHit]:
+        vaults = [item.vault.id for item in scope.allowed.values() if item.vault.explore != 0]
+        if self._measured is None or query.explore == 0 or not vaults or not hits:
+            return hits
+        ids = [hit.memory.id for hit in hits if hit.memory.vault_id in vaults]
+        draws = await self._measured.draws(vaults, ids, query.seed)
+        return ranking.moved(hits, draws)
+
+
+def _scope(tx: Tx, query: Query) -> Scope:
+    allowed = access.vaults(tx, query.vaults, "read")
+    return Scope({item.vault.id: item for item in allowed}, query, tx.now)
+
+
+def _open(tx: Tx, query: Query, limit: int) -> Opening:
+    scope = _scope(tx, query)
+    hits = lexical.search(tx.connection, words.expanded(query.text), scope.vault_ids, limit)
+    seqs = [hit.seq for hit in hits]
+    known = entities.named(tx, scope.vault_ids, query.text) if query.mode in {"hybrid", "graph"} else []
+    found = pool.by_seq(tx, scope, seqs)
+    return Opening(scope, weights.stored(tx, scope.vault_ids), seqs, found, known, len(hits) == limit)
+
+
+def _gather(tx: Tx, opening: Opening, question: Question, dense: Dense | None) -> tuple[list[Candidate], Floats | None]:
+    """Every candidate once: what the indexes named, and what stands around the best of them."""
+    scope = opening.scope
+    pooled = {each.seq: each for each in opening.found}
+    seeds = [each.seq for each in opening.found[:LEXICAL_SEEDS]]
+    if scope.query.as_of is not None:
+        old = pool.edited_since(tx, scope, question.terms, LEXICAL)
+        pooled |= {each.seq: each for each in pool.by_id(tx, scope, old)}
+    if dense is not None:
+        place = {each.id: each for each in pooled.values()}
+        new = pool.by_id(tx, scope, [memory_id for memory_id in dense.named if memory_id not in place])
+        place |= {each.id: each for each in new}
+        pooled |= {each.seq: each for each in new}
+        seeds += [place[memory_id].seq for memory_id in dense.named[:DENSE_SEEDS] if memory_id in place]
+    pooled |= {each.seq: each for each in pool.around(tx, scope, list(dict.fromkeys(seeds)))}
+    candidates = list(pooled.values())
+    return candidates, None if dense is None else pool.cosines(tx, dense.space.id, candidates, dense.vector)
+
+
+def _add(tx: Tx, scope: Scope, seqs: Sequence[int], dense: Dense | None) -> tuple[list[Candidate], Floats]:
+    """The candidates that only the graph knows."""
+    found = pool.by_seq(tx, scope, seqs)
+    if dense is None:
+        return found, np.full(len(found), np.nan, np.float32)
+    return found, pool.cosines(tx, dense.space.id, found, dense.vector)

@@ -119,11 +119,12 @@ class Reembedding:
         now = self._core.clock.now()
 
         def work(connection: Connection) -> StoredProfile:
+            after = profiles.switch(connection, profile.id, now)
             if backlog.missing(connection, profile.id, after=0, limit=1):
                 raise Conflict(
                     f"embedding profile {profile.slug!r}: some memories are not embedded for it; run it again"
                 )
-            return profiles.switch(connection, profile.id, now)
+            return after
 
         switched = await self._core.db.write(work)
         await follow(self._core, self._spaces, self._open_space)

@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import select
 
 from memory import profiles, store
-from memory.codecs import blob
+from memory.backlog import StoredVector, intact
 from memory.codecs.registry import restore
 from memory.core import Core
 from memory.encoders.base import Profile, Role, Vectors, unit_rows
@@ -54,7 +54,7 @@ class Encoder:
             if self.meanwhile is not None:
                 await self.meanwhile(texts)
         vectors = self._inner.vectors(texts)
-        return unit_rows(np.ones_like(vectors) + vectors / 1000) if self.blind else vectors
+        return unit_rows(1 + vectors * np.float32(0.001)) if self.blind else vectors
 
     async def aclose(self) -> None:
         self.closed = True
@@ -88,11 +88,14 @@ class Process:
 
         return Reembedding(self.core, self.spaces, self.open_space, settle or all_done, batch=batch)
 
-    async def add(self, actor: Actor, vault_id: str, text: str, **fields: Any) -> MemCube:
-        """Store one memory as the service does: embedded for every space this process knows."""
-        (vectors,) = await self.spaces.documents([text])
-        new = store.NewMemory(new_id("mem"), vault_id, Draft(text, **fields), new_id("prv"), vectors)
-        return (await self.core.write(actor, lambda tx: store.insert_all(tx, [new])))[0].cube
+    async def add(self, actor: Actor, vault_id: str, *contents: str, **fields: Any) -> list[MemCube]:
+        """Store memories as the service does: embedded for every space this process knows."""
+        made = await self.spaces.documents(contents)
+        new = [
+            store.NewMemory(new_id("mem"), vault_id, Draft(content, **fields), new_id("prv"), vectors)
+            for content, vectors in zip(contents, made, strict=True)
+        ]
+        return [item.cube for item in await self.core.write(actor, lambda tx: store.insert_all(tx, new))]
 
     async def edit(self, actor: Actor, cube: MemCube, text: str) -> MemCube:
         (vectors,) = await self.spaces.documents([text])
@@ -104,16 +107,17 @@ class Process:
         return await self.spaces.nearest(question, limit, Filter((vault_id,)))
 
     async def vectors(self, profile: StoredProfile, ids: Sequence[str] | None = None) -> dict[str, Vector]:
-        """The stored vectors of a profile, by memory."""
+        """The intact stored vectors of a profile, by memory."""
         query = (
-            select(MemoryRow.id, BlobRow.data, BlobRow.crc32)
+            select(MemoryRow.id, MemoryRow.seq, BlobRow.data, BlobRow.crc32)
             .join(BlobRow, BlobRow.memory_seq == MemoryRow.seq)
             .where(BlobRow.profile_id == profile.id)
         )
         if ids is not None:
             query = query.where(MemoryRow.id.in_(ids))
         rows = await self.core.db.read(lambda c: c.execute(query).all())
-        return {row.id: blob.decode(row.data, row.crc32, profile.space.dim) for row in rows}
+        decoded = {row.id: intact(StoredVector(row.seq, row.data, row.crc32), profile.space.dim) for row in rows}
+        return {id_: vector for id_, vector in decoded.items() if vector is not None}
 
 
 @asynccontextmanager

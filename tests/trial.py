@@ -15,6 +15,7 @@ from typing import cast
 from agents import registry
 from agents.runner import Parts, Runner
 from agents.verifiers import open_verifiers
+from memory.opening import open_memory
 from runtime.checkpoints import open_saver
 from runtime.db import open_database
 from runtime.events import Event, LlmCall, ReasoningDelta, StepCompleted, TextDelta, data_of
@@ -138,7 +139,8 @@ class Trial:
 @asynccontextmanager
 async def open_trial(home: Path, *rules: Rule) -> AsyncIterator[Trial]:
     """A trial in an empty folder."""
-    settings = load({"home": str(home), "runs.flush_ms": 5, "llm.retries": 0, "database.synchronous": "NORMAL"}, env={})
+    quick = {"runs.flush_ms": 5, "llm.retries": 0, "database.synchronous": "NORMAL", "embed.model": "hashing-384"}
+    settings = load({"home": str(home), **quick}, env={})
     upgrade(settings.settings)
     async with AsyncExitStack() as stack:
         db = open_database(settings.settings)
@@ -155,6 +157,7 @@ async def open_trial(home: Path, *rules: Rule) -> AsyncIterator[Trial]:
             llms=cast(LLMs, OneModel(llm)),
             saver=await stack.enter_async_context(open_saver(settings.settings)),
             verifiers=await stack.enter_async_context(open_verifiers()),
+            memory=await stack.enter_async_context(open_memory(settings.settings, db)),
         )
         yield Trial(parts, llm, Runner(parts))
 

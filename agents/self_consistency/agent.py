@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.base import AgentSpec, Answer, Context, Step
 from agents.graphs import Work, run_graph
-from agents.samples import Choice, Drawing, Sample, at_once, graph_of
+from agents.samples import Choice, Drawing, Sample, at_once, graph_of, units_of
 from agents.tasks import Task
 
 
@@ -43,6 +43,7 @@ class SelfConsistency:
         """See `Agent`."""
         work = Work(task, ctx)
         config = config_of(work)
+        await units_of(work, config.n)
         end = await run_graph(build, {"count": config.n}, work, at_once=at_once(work, config.at_once))
         return Answer.from_json(end["answer"])
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from api.openai.wire import MAX_SEED, BudgetBody, Strict
 from api.routes.memory_fields import (
@@ -144,8 +144,16 @@ class AddMemory(Described):
         return Draft(**{**given, **lists, "session_id": self.session_id, "sources": sources})
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    # A client that fills in defaults would take away what the memory has.
+    for name in Described.model_fields.keys() | {"content", "semantic_type"}:
+        schema["properties"][name].pop("default", None)
+
+
 class UpdateMemory(Described):
     """`update_memory`: what is left out stays, null takes a value away."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     id: Id
     version: Seen

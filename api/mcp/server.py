@@ -159,4 +159,7 @@ def _schema(model: type[BaseModel], mode: Any) -> dict[str, Any]:
     schema = model.model_json_schema(mode=mode, schema_generator=_Schema)
     schema.pop("title", None)
     schema.pop("description", None)
+    needed = schema.get("required", [])
+    # What must be given is read first.
+    schema["properties"] = dict(sorted(schema["properties"].items(), key=lambda item: item[0] not in needed))
     return schema

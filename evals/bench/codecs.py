@@ -1,74 +1,26 @@
 """What smaller vectors cost, on real text: paragraphs of the documentation in the installed packages.
 
-A question is the first line of a docstring, its answer a paragraph of the body below it, which must be found among all
-paragraphs. `python -m evals.bench.codecs`. Source: embedding_storage §3, §7; ours.
+The task is to find the paragraph that follows the first line of its docstring among all of them (evals/bench/corpora.py).
+`python -m evals.bench.codecs`. Source: embedding_storage §3, §7; ours.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import inspect
-import random
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import anyio
 
+from evals.bench.corpora import Labelled, documentation
 from memory.codecs.base import Vectors
 from memory.codecs.tradeoff import shown, trade_off_table
 from memory.encoders.registry import open_encoder
 from runtime.settings import load
 
-SHORTEST_PARAGRAPH, LONGEST_PARAGRAPH = 120, 1200
-SHORTEST_QUESTION = 25
-LARGEST_FILE = 400_000
 AGREED_LOSS = 0.005
-
-
-class Labelled(NamedTuple):
-    """Paragraphs, questions, and for each question the place of its paragraph."""
-
-    paragraphs: list[str]
-    questions: list[str]
-    wanted: list[int]
-
-
-def documentation(folder: Path, *, paragraphs: int, questions: int, seed: int) -> Labelled:
-    """Paragraphs below `folder`, in an order that the seed decides; as many as there are when there are fewer."""
-    files = sorted(path for path in folder.rglob("*.py") if path.stat().st_size < LARGEST_FILE)
-    random.Random(seed).shuffle(files)
-    texts: dict[str, int] = {}
-    asked: dict[str, int] = {}
-    for path in files:
-        for summary, body in _docstrings(path):
-            fresh = [part for part in body if part not in texts]
-            for part in fresh[: paragraphs - len(texts)]:
-                texts[part] = len(texts)
-            # The words of the question must not stand in the answer as they are.
-            if len(asked) < questions and fresh and fresh[0] in texts and summary not in fresh[0]:
-                asked.setdefault(summary, texts[fresh[0]])
-        if len(texts) >= paragraphs and len(asked) >= questions:
-            break
-    return Labelled(list(texts), list(asked), list(asked.values()))
-
-
-def _docstrings(path: Path) -> Iterator[tuple[str, list[str]]]:
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            continue
-        first, *rest = inspect.cleandoc(ast.get_docstring(node) or "").split("\n\n")
-        body = [" ".join(part.split()) for part in rest if ">>>" not in part]
-        body = [part for part in body if SHORTEST_PARAGRAPH <= len(part) <= LONGEST_PARAGRAPH]
-        if len(first) >= SHORTEST_QUESTION and body:
-            yield " ".join(first.split()), body
 
 
 async def _encoded(encoder: str, labelled: Labelled) -> tuple[Vectors, Vectors]:

@@ -54,7 +54,7 @@ def shown(measured: Sequence[Measured], *, dim: int) -> str:
 
     Not in the task: there the codecs differ by less than the questions do by chance.
     """
-    options = [choose.Option(_label(item), item.bytes_per_vector, item.recall) for item in measured]
+    options = [choose.Option(label(item), item.bytes_per_vector, item.recall) for item in measured]
     best = {option.name for option in choose.front(options)}
     lines = [
         "| codec | bytes | smaller | recall@10 | nDCG@10 | task R@10 | ms/query | front |",
@@ -64,11 +64,12 @@ def shown(measured: Sequence[Measured], *, dim: int) -> str:
         task = "–" if item.task_recall is None else f"{item.task_recall:.4f}"
         smaller = dim * np.dtype(np.float32).itemsize / item.bytes_per_vector
         lines.append(
-            f"| {_label(item)} | {item.bytes_per_vector} | {smaller:.1f}× | {item.recall:.4f} | {item.ndcg:.4f} | {task} "
-            f"| {item.ms:.2f} | {'yes' if _label(item) in best else ''} |"
+            f"| {label(item)} | {item.bytes_per_vector} | {smaller:.1f}× | {item.recall:.4f} | {item.ndcg:.4f} | {task} "
+            f"| {item.ms:.2f} | {'yes' if label(item) in best else ''} |"
         )
     return "\n".join(lines)
 
 
-def _label(item: Measured) -> str:
+def label(item: Measured) -> str:
+    """What the table calls it."""
     return f"{item.codec} + rescoring" if item.rescored else item.codec

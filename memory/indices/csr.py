@@ -9,7 +9,7 @@ question names is a start and not a passage, so there the limit does not apply. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +30,10 @@ class Incidences(NamedTuple):
     memories: Ints
     entities: Ints
     weights: Scores
+
+    def where(self, chosen: NDArray[np.bool_]) -> Incidences:
+        """Those that are chosen."""
+        return Incidences(self.memories[chosen], self.entities[chosen], self.weights[chosen])
 
 
 class Rows(NamedTuple):
@@ -73,7 +77,7 @@ class Graph:
         """A graph in which the memories `replaced` have the entities that `now` says and no others. `now` speaks of no
         other memory; one that it does not mention is in the graph no more."""
         kept = ~np.isin(self.overlay.memories, replaced)
-        over = _ordered(Incidences(*(np.concatenate([a[kept], b]) for a, b in zip(self.overlay, now, strict=True))))
+        over = _ordered(joined([self.overlay.where(kept), now]))
         base_memories = self.memories[: len(self.gone)]
         base_entities = self.entities[: len(self.base[1].start) - 1]
         gone = self.gone.copy()
@@ -105,9 +109,9 @@ class Graph:
         rows = np.arange(*np.searchsorted(self.memories[: len(self.gone)], [low, high]))
         rows = rows[~self.gone[rows]]
         source, item, weight = self.base[0].of(rows)
-        part = slice(*np.searchsorted(self.overlay.memories, [low, high]))
-        ours = (self.memories[rows][source], self.entities[item], weight)
-        return _ordered(Incidences(*(np.concatenate([a, b[part]]) for a, b in zip(ours, self.overlay, strict=True))))
+        inside = (self.overlay.memories >= low) & (self.overlay.memories < high)
+        ours = Incidences(self.memories[rows][source], self.entities[item], weight)
+        return _ordered(joined([ours, self.overlay.where(inside)]))
 
     def of_memories(self, places: Ints) -> tuple[Ints, Ints, Scores]:
         """The entities of these memories, as `Rows.of` has them."""
@@ -161,6 +165,12 @@ def build(given: Incidences) -> Graph:
     patch = (Rows(np.zeros(1, np.int64), none, empty), Rows(np.zeros(len(nodes) + 1, np.int64), none, empty))
     gone = np.zeros(len(ids), np.bool_)
     return Graph(ids, nodes, np.diff(node_start), base, patch, gone, Incidences(none, none, empty))
+
+
+def joined(parts: Sequence[Incidences]) -> Incidences:
+    """One behind the other."""
+    memories, entities, weights = zip(*parts, strict=True)
+    return Incidences(np.concatenate(memories), np.concatenate(entities), np.concatenate(weights))
 
 
 def expand(graph: Graph, seeds: Scores, named: Scores, *, hub: int = HUB, hops: int = 2) -> Scores:

@@ -50,6 +50,10 @@ FACTS: Final = "mneme.json"
 PORTION: Final = 16
 FLUSH_AFTER: Final = 4096
 PAGE: Final = 1000
+# Vectors of a segment from which on it gets a graph; the engine's own default leaves ten thousand without one. A filter
+# that leaves less than the second is answered by comparing all that it leaves.
+GRAPH_FROM_KB: Final = 1000
+SCAN_TO_KB: Final = 10_000
 QUANTILE: Final = 0.99
 REMEDY: Final = "`mneme memory reindex` builds it again from the stored vectors"
 
@@ -164,9 +168,10 @@ def create(folder: Path, dim: int, codec_name: str, *, optimised: bool = False) 
         edge.EdgeConfig(
             vectors={DENSE: edge.EdgeVectorParams(dim, edge.Distance.Cosine, datatype=half)},
             quantization_config=int8 if codec_name == "int8" else None,
-            hnsw_config=edge.HnswIndexConfig(m=16, ef_construct=100, full_scan_threshold=10_000) if optimised else None,
-            # In KB. The default leaves ten thousand vectors without a graph.
-            optimizers=edge.EdgeOptimizersConfig(indexing_threshold=1000) if optimised else None,
+            hnsw_config=edge.HnswIndexConfig(m=16, ef_construct=100, full_scan_threshold=SCAN_TO_KB)
+            if optimised
+            else None,
+            optimizers=edge.EdgeOptimizersConfig(indexing_threshold=GRAPH_FROM_KB) if optimised else None,
         ),
     )
     for field in KEYWORDS:

@@ -11,20 +11,20 @@ time. Source: design storage §5; the way to see changes is ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 import anyio
 import anyio.to_thread
 import numpy as np
-from sqlalchemy import BigInteger, Connection, cast, func, select, text
+from sqlalchemy import BigInteger, Connection, Row, cast, func, select, text
 
 from memory.core import Core
 from memory.indices import csr
-from memory.indices.csr import Graph, Incidences
+from memory.indices.csr import Graph, Incidences, Scores
 from memory.tables import IncidenceRow, MemoryRow
 
 Method = Literal["expand", "spread", "pagerank"]
@@ -39,6 +39,15 @@ RECHECK: Final = timedelta(seconds=60)
 MODULUS: Final = 2_147_483_647
 FACTORS: Final = (1_000_003, 7_919, 15_485_863)
 WEIGHT_STEPS: Final = 1024
+
+
+class Walk(Protocol):
+    """See the walks of memory/indices/csr.py."""
+
+    def __call__(self, graph: Graph, seeds: Scores, named: Scores, *, hub: int) -> Scores: ...
+
+
+WALKS: Final[Mapping[Method, Walk]] = {"expand": csr.expand, "spread": csr.spread, "pagerank": csr.pagerank}
 
 
 class GraphHit(NamedTuple):
@@ -56,10 +65,13 @@ class Mark(NamedTuple):
 
 
 class Sum(NamedTuple):
-    """A checksum over the incidences of a range."""
+    """A checksum over the incidences of a range, and how many there are."""
 
-    count: int
+    size: int
     mixed: int
+
+
+NOTHING: Final = Sum(0, 0)
 
 
 class Look(NamedTuple):
@@ -112,7 +124,7 @@ class Hypergraph:
                 await self._take_new(look)
                 self._owed = self._owed or not look.explained
                 self._mark, self._last_memory = look.mark, look.last_memory
-            size = sum(each.count for each in self._sums.values())
+            size = sum(each.size for each in self._sums.values())
             if self._owed and (since is None or size <= ALWAYS or since.total_seconds() * COMPARED_PER_S >= size):
                 await self._compare()
                 self._owed, self._compared_at = False, now
@@ -148,10 +160,9 @@ class Hypergraph:
         new = await self._core.db.read(partial(_read, low=low, high=high))
         sums = dict(self._sums)
         for number in np.unique(new.memories // RANGE).tolist():
-            part = Incidences(*(column[new.memories // RANGE == number] for column in new))
-            count, mixed = self._sum(part)
-            old = sums.get(number, Sum(0, 0))
-            sums[number] = Sum(old.count + count, old.mixed + mixed)
+            added = self._sum(new.where(new.memories // RANGE == number))
+            old = sums.get(number, NOTHING)
+            sums[number] = Sum(old.size + added.size, old.mixed + added.mixed)
         self._graph = await anyio.to_thread.run_sync(self._graph.patched, np.unique(new.memories), new)
         self._sums = sums
 
@@ -159,7 +170,7 @@ class Hypergraph:
         """Read the ranges again whose checksum is not that of the graph."""
         end = self._last_memory + 1
         there = await self._core.db.read(partial(_sums, end=end))
-        differ = [number for number, found in there.items() if found != self._sums.get(number, Sum(0, 0))]
+        differ = [number for number, found in there.items() if found != self._sums.get(number, NOTHING)]
         loaded = []
         for number in differ:
             # What is read may be newer than the checksum; the sum of what was read is kept, so nothing is missed.
@@ -182,10 +193,9 @@ def walked(
     graph: Graph, seeds: Mapping[int, float], entities: Mapping[int, float], limit: int, method: Method, hub: int
 ) -> list[GraphHit]:
     """See `Hypergraph.related`; pure."""
-    walk = {"expand": csr.expand, "spread": csr.spread, "pagerank": csr.pagerank}[method]
+    walk = WALKS[method]
     start = graph.seeds(seeds)
-    nothing = np.zeros(len(graph.entities))
-    scores = walk(graph, start, nothing, hub=hub)
+    scores = walk(graph, start, np.zeros(len(graph.entities)), hub=hub)
     scores[start > 0] = 0.0
     if entities:
         asked = walk(graph, np.zeros_like(start), graph.named(entities), hub=hub)
@@ -208,9 +218,8 @@ def _with_ranges(graph: Graph, loaded: list[tuple[int, int, Incidences]]) -> Gra
         before, after = ({*zip(*item, strict=True)} for item in (graph.between(low, high), part))
         changed += [memory for memory, _, _ in before ^ after]
     replaced = np.unique(np.array(changed, np.int64))
-    now = _concatenated([part for _, _, part in loaded])
-    mine = np.isin(now.memories, replaced)
-    return graph.patched(replaced, Incidences(*(column[mine] for column in now)))
+    now = csr.joined([part for _, _, part in loaded])
+    return graph.patched(replaced, now.where(np.isin(now.memories, replaced)))
 
 
 def _joined(graph: Graph, loaded: list[tuple[int, int, Incidences]]) -> Incidences:
@@ -218,11 +227,7 @@ def _joined(graph: Graph, loaded: list[tuple[int, int, Incidences]]) -> Incidenc
     for low, high, part in loaded:
         parts += [graph.between(at, low), part]
         at = high
-    return _concatenated([*parts, graph.between(at, np.iinfo(np.int64).max)])
-
-
-def _concatenated(parts: list[Incidences]) -> Incidences:
-    return Incidences(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return csr.joined([*parts, graph.between(at, np.iinfo(np.int64).max)])
 
 
 def _read(connection: Connection, *, low: int, high: int) -> Incidences:
@@ -232,7 +237,7 @@ def _read(connection: Connection, *, low: int, high: int) -> Incidences:
     return _arrays(connection.execute(query.order_by(IncidenceRow.memory_seq, IncidenceRow.entity_id)).all())
 
 
-def _arrays(rows: Any) -> Incidences:
+def _arrays(rows: Sequence[Row[int, int, float]]) -> Incidences:
     memories, entities, weights = zip(*rows, strict=True) if rows else ((), (), ())
     return Incidences(np.array(memories, np.int64), np.array(entities, np.int64), np.array(weights, np.float64))
 

@@ -40,6 +40,7 @@ IN_ONE_REQUEST: Final = 256
 PAGE: Final = 1000
 QUANTILE: Final = 0.99
 EXISTS_ALREADY: Final = 409
+SAID: Final = 300
 
 
 class QdrantIndex:
@@ -197,8 +198,13 @@ class QdrantIndex:
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
-        with boundary(f"Qdrant at {self._server}, collection {self._collection!r}: {what}", StorageError):
-            yield
+        name = f"Qdrant at {self._server}, collection {self._collection!r}: {what}"
+        with boundary(name, StorageError):
+            try:
+                yield
+            except UnexpectedResponse as error:
+                said = " ".join(error.content.decode(errors="replace").split())[:SAID]
+                raise StorageError(f"{name}: it answered {error.status_code}: {said}") from error
 
 
 def _point(op: VectorOp) -> models.PointStruct:

@@ -39,7 +39,7 @@ class Nearby(Protocol):
     """Finds what is near (memory/gate.py: `Gate`)."""
 
     async def neighbours(self, actor: Actor, vault_id: str, made: Vectors, limit: int) -> tuple[Other, ...]:
-        """The live memories of the vault that are nearest to the vector, at most `limit`."""
+        """The live memories of the vault that are nearest to the vector, raw ones left out, at most `limit`."""
         ...
 
 
@@ -112,7 +112,9 @@ def write_children(tx: Tx, allowed: Access, action: str, children: Sequence[Chil
 def close_superseded(tx: Tx, allowed: Access, new: MemCube) -> None:
     """Close what stood in the slot that the new memory fills, or the new memory, when what is there came later
     (memory/conflict.py)."""
-    there = store.same_slot(tx, new)
+    # Another one of the same batch may have closed it already.
+    new = store.get(tx, new.id)
+    there = store.same_slot(tx, new) if new.state == "activated" else []
     newer = next((cube for cube in there if supersedes(new, cube)), None)
     if newer is not None:
         written(tx, allowed, "supersede", store.supersede(tx, new, newer), {"by": newer.id})
@@ -143,11 +145,10 @@ async def present(core: Core, actor: Actor, ids: Sequence[str], verb: Verb = "wr
     return await core.read(actor, work)
 
 
-def counted(job: Job, names: Sequence[str]) -> dict[str, int]:
-    """The counts that earlier executions of the job have left in its result."""
+def counted(job: Job, names: Sequence[str] = ()) -> dict[str, int]:
+    """The counts that earlier executions of the job have left in its result; 0 for names without one."""
     before: Mapping[str, JsonValue] = job.result or {}
-    found = ((name, before.get(name, 0)) for name in (*names, *(before.keys() - set(names))))
-    return {name: count for name, count in found if isinstance(count, int)}
+    return dict.fromkeys(names, 0) | {name: count for name, count in before.items() if isinstance(count, int)}
 
 
 def protected(cube: MemCube) -> bool:

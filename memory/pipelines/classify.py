@@ -72,7 +72,7 @@ class Classify:
         """See `Handler`. The result counts the labels."""
         vault_id, ids = id_of(run.job, "vault_id"), ids_of(run.job, "memory_ids")
         home = await home_of(self._parts.core, run.job.actor, vault_id)
-        counts = counted(run.job, ())
+        counts = counted(run.job)
         for place in range(run.job.done, len(ids)):
             for other_id in await self._near(run.job.actor, vault_id, ids[place]):
                 label = await self._settle(run, home, ids[place], other_id, done=place)
@@ -86,7 +86,7 @@ class Classify:
         if cube is None or cube.state != "activated" or cube.vault_id != vault_id:
             return []
         made = (await self._parts.vectors([cube.content]))[0]
-        # It is near to itself, and to the raw memory that it comes from.
+        # It is near to itself, and some of the others may be settled.
         near = await self._parts.nearby.neighbours(actor, vault_id, made, 2 * PAIRS)
         similar = [other.id for other in near if (other.cosine or 0.0) >= SIMILAR]
 

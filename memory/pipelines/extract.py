@@ -64,7 +64,7 @@ class Extract:
         vault_id, ids = id_of(job, "vault_id"), ids_of(job, "memory_ids")
         home = await home_of(self._parts.core, actor, vault_id)
         injected = list((await present(self._parts.core, actor, ids_of(job, "injected"), "read")).values())
-        counts = Counter(counted(job, OUTCOMES))
+        counts = counted(job, OUTCOMES)
         for place in range(job.done, len(ids)):
             raw = (await present(self._parts.core, actor, [ids[place]])).get(ids[place])
             judged: list[Child] = []
@@ -123,11 +123,11 @@ class Extract:
         vault_id: str,
         raw: MemCube | None,
         judged: Sequence[Child],
-        counts: Counter[str],
+        counts: Mapping[str, int],
         *,
         done: int,
         total: int,
-    ) -> Counter[str]:
+    ) -> dict[str, int]:
         """Store what has passed and return the counts with it."""
         following = new_id("job")
         passed = [item for item in judged if item.verdict.outcome in PASSED]
@@ -141,10 +141,11 @@ class Extract:
             classify.enqueue(tx, following, vault_id, made)
             return made
 
-        def counting(made: Sequence[MemCube]) -> Counter[str]:
-            verdicts = Counter(item.verdict.outcome for item in judged if item.verdict.outcome not in PASSED)
-            states = Counter("quarantine" if cube.state == "quarantined" else "admit" for cube in made)
-            return counts + verdicts + states + Counter(duplicate=len(passed) - len(made))
+        def counting(made: Sequence[MemCube]) -> dict[str, int]:
+            became = Counter(item.verdict.outcome for item in judged if item.verdict.outcome not in PASSED)
+            became.update("quarantine" if cube.state == "quarantined" else "admit" for cube in made)
+            became["duplicate"] += len(passed) - len(made)
+            return {name: count + became[name] for name, count in counts.items()}
 
         made = await run.commit(work, done=done, total=total, so_far=lambda made: {**counting(made)})
         return counting(made)

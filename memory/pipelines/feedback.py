@@ -143,7 +143,7 @@ class Feedback:
         ids = ids_of(run.job, "memory_ids")
         if not ids:
             made = (await self._parts.vectors([said.content]))[0]
-            near = await self._parts.nearby.neighbours(run.job.actor, vault_id, made, SHOWN + 1)
+            near = await self._parts.nearby.neighbours(run.job.actor, vault_id, made, SHOWN)
             ids = [other.id for other in near if (other.cosine or 0.0) >= FLOOR]
 
             def by_words(tx: Tx) -> list[str]:
@@ -197,7 +197,7 @@ class Feedback:
         self, run: JobRun, home: Vault, said: MemCube, text: str, made: Vectors, like: MemCube | None = None
     ) -> list[Child]:
         """The new memory, unless admission refuses it; about the same as `like`, if it corrects that."""
-        near = await self._parts.nearby.neighbours(run.job.actor, home.id, made, NEAR + 1)
+        near = await self._parts.nearby.neighbours(run.job.actor, home.id, made, NEAR)
         draft = Draft(
             text,
             origin="inference_extraction",
@@ -215,8 +215,7 @@ class Feedback:
         except InvalidInput:
             return []
         basis = said.content if like is None else f"{said.content} {like.content}"
-        others = [other for other in near if other.id != said.id]
-        verdict = decide(Candidate(draft, span=basis, quote=basis), others)
+        verdict = decide(Candidate(draft, span=basis, quote=basis), near)
         if verdict.outcome not in ("admit", "quarantine"):
             return []
         return [child(home.id, draft, verdict, made, [said.id], f"feedback {said.id}")]

@@ -12,7 +12,8 @@ from typing import NamedTuple
 class Candidate(NamedTuple):
     """`names`: its title, subject, attribute, entities and tags as one text. `happened`: when what it tells took place.
 
-    `place` is its session, with the vault, and its position there; neighbours in a session are context.
+    `place` is its session, with the vault, and its position there; neighbours in a session are context. `linked`: it
+    names entities, so the hypergraph knows it.
     """
 
     id: str
@@ -23,3 +24,5 @@ class Candidate(NamedTuple):
     place: tuple[str, str, int] | None = None
     happened: datetime | None = None
     priority: int = 0
+    linked: bool = False
+    vault_id: str = ""

@@ -34,11 +34,12 @@ NAMES: Final = ("lexical", "phrase", "dense", "speaker", "date", "graph", "prior
 @dataclass(frozen=True, slots=True)
 class Parts:
     """`of`: by part, one value for each candidate. The rest is for telling why: which terms each candidate has itself,
-    and its cosine (None: the encoder was not asked)."""
+    whether its neighbours have more of them, and its cosine (NaN: unknown)."""
 
     of: Mapping[str, Floats]
     has: NDArray[np.bool_]
-    cosines: Floats | None
+    nearby: NDArray[np.bool_]
+    cosines: Floats
 
 
 def parts(
@@ -48,9 +49,11 @@ def parts(
     texts = [f"{each.text}\n{each.names}" if each.names else each.text for each in candidates]
     found = words.occurrences(texts, question.terms)
     around = context(candidates, found.lengths)
+    said = _said(found.counts, found.lengths)
+    covered = spread(said, around)
     zeros = np.zeros(len(candidates), np.float32)
     of = {
-        "lexical": _coverage(found.counts, found.lengths, around),
+        "lexical": covered.sum(axis=1),
         "phrase": _phrases(found.phrases),
         "dense": zeros if cosines is None else _dense(cosines, around),
         "speaker": _who(question, candidates) if question.people else zeros,
@@ -58,7 +61,9 @@ def parts(
         "graph": _graph(candidates, near) if near else zeros,
         "priority": np.array([each.priority / MOST_PRIORITY for each in candidates], np.float32),
     }
-    return Parts(of, found.counts > 0, cosines)
+    nearby: NDArray[np.bool_] = np.any(covered > said, axis=1)
+    unknown = np.full(len(candidates), np.nan, np.float32)
+    return Parts(of, found.counts > 0, nearby, unknown if cosines is None else cosines)
 
 
 def standardised(values: Floats) -> Floats:
@@ -71,15 +76,15 @@ def standardised(values: Floats) -> Floats:
     return made
 
 
-def _coverage(counts: Floats, lengths: Floats, around: Context) -> Floats:
+def _said(counts: Floats, lengths: Floats) -> Floats:
+    """What each text says of each term, as a share of all that the question says."""
     if not counts.size:
-        return np.zeros(len(counts), np.float32)
-    having = (counts > 0).sum(axis=0).astype(np.float32)
-    rarity = _rarity(having, len(counts))
-    size = (1 - LENGTH_SHARE + LENGTH_SHARE * lengths / lengths.mean())[:, None]
+        return counts
+    rarity = _rarity((counts > 0).sum(axis=0).astype(np.float32), len(counts))
+    size = (1 - LENGTH_SHARE + LENGTH_SHARE * lengths / max(1.0, float(lengths.mean())))[:, None]
     said = rarity * counts * (1 + SATURATION) / (counts + SATURATION * size)
-    covered: Floats = spread(said.astype(np.float32), around).sum(axis=1) / rarity.sum()
-    return covered
+    share: Floats = (said / rarity.sum()).astype(np.float32)
+    return share
 
 
 def _phrases(together: Floats) -> Floats:

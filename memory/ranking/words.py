@@ -23,6 +23,7 @@ PREFIX: Final = 3
 # Neighbours of the question stand together in a text when at most one word is between them.
 APART: Final = 2
 NONE: Final = -1
+STOPS: Final = frozenset(word.encode() for word in indexed.STOP_WORDS)
 # ASCII in lower case, everything but letters and digits a space: many times faster than the general way, same words.
 FOLDED: Final = bytes(ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else 32 for code in range(256))
 VOWELS: Final = frozenset("aeiouy")
@@ -34,7 +35,8 @@ drive drove driven|eat ate eaten|fall fell fallen|feed fed|feel felt|fight fough
 forget forgot forgotten|forgive forgave forgiven|freeze froze frozen|get got gotten|give gave given|go went gone goes
 grow grew grown|hear heard|hide hid hidden|hold held|keep kept|know knew known|lead led|learn learnt|leave left|lend lent
 lose lost|make made|mean meant|meet met|pay paid|ride rode ridden|ring rang rung|rise rose risen|run ran|say said
-see saw seen|seek sought|sell sold|send sent|shake shook shaken|shine shone|shoot shot|show shown|sing sang sung|sink sank sunk|sit sat
+see saw seen|seek sought|sell sold
+send sent|shake shook shaken|shine shone|shoot shot|show shown|sing sang sung|sink sank sunk|sit sat
 sleep slept|speak spoke spoken|spend spent|stand stood|steal stole stolen|stick stuck|swim swam swum|take took taken
 teach taught|tell told|think thought|throw threw thrown|understand understood|wake woke woken|wear wore worn|win won
 write wrote written|child children|man men|woman women|person people|foot feet|tooth teeth|mouse mice|life lives
@@ -118,6 +120,12 @@ def occurrences(texts: Sequence[str], wanted: Sequence[str]) -> Occurrences:
         if " " in term:
             counts[:, index] = [text.count(term.encode()) for text in map(b" ".join, split)]
     return Occurrences(counts, _phrases(rows, found, places, len(split), len(wanted)), lengths.astype(np.float32))
+
+
+def telling(text: str) -> frozenset[bytes]:
+    """The different words of a text that are no stop words; of a text that has no others, these."""
+    found = frozenset(_words(text))
+    return found - STOPS or found
 
 
 def _phrases(rows: Places, found: Places, places: Places, texts: int, terms: int) -> Floats:

@@ -10,6 +10,7 @@ import pytest
 
 from agents import registry
 from agents.best_of_n.judge import JUDGE, judgement_of
+from agents.memory_block import PROMPT as MEMORIES
 from agents.tasks import PROMPTS
 from agents.verifiers.answers import extract
 from runtime.prompts import load_prompt
@@ -21,7 +22,7 @@ FILES = sorted((Path(__file__).parents[2] / "agents").glob("**/prompts/*.md"))
 def test_every_prompt_file_is_read_and_belongs_to_somebody(path: Path) -> None:
     prompt = load_prompt(path)
     owned = {p.name for name in registry.names() for p in registry.get(name).spec.prompts.values()}
-    assert prompt.name in owned | {p.name for p in PROMPTS.values()}
+    assert prompt.name in owned | {p.name for p in PROMPTS.values()} | {MEMORIES.name}
     assert prompt.placeholders
 
 

@@ -28,7 +28,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.anyio
 DIM = 32
-ENGINES = ("exact f32", "exact int8", "edge f32", "edge f16", "edge int8", "qdrant f32")
+ENGINES = ("exact f32", "exact int8", "edge f32", "edge int8", "qdrant f32")
 HERE = Payload("vlt_a", "activated", "plaintext", "fact")
 MINE = Filter(("vlt_a",))
 
@@ -175,55 +175,54 @@ async def test_without_a_vault_nothing_is_found(index: VectorIndex) -> None:
     assert await index.search(unit(1), 0, MINE) == []
 
 
-@pytest.mark.parametrize(
-    ("where", "expected"),
-    [
-        (Filter(("vlt_a",)), {1, 2, 3}),
-        (Filter(("vlt_a", "vlt_b")), {1, 2, 3, 5}),
-        (Filter(("vlt_a",), states=None), {1, 2, 3, 4}),
-        (Filter(("vlt_a",), states=frozenset({"archived"})), {4}),
-        (Filter(("vlt_a",), states=frozenset()), set()),
-        (Filter(("vlt_a",), semantic_types=("event", "skill")), {2}),
-        (Filter(("vlt_a",), tags=("red",)), {1, 2}),
-        (Filter(("vlt_a",), tags=("blue", "red")), {1, 2, 3}),
-        (Filter(("vlt_a",), tags=("green",)), set()),
-        (Filter(("vlt_a",), session_id="s1"), {3}),
-        (Filter(("vlt_a",), session_id="s9"), set()),
-        (Filter(("vlt_a", "vlt_b"), semantic_types=("fact",), tags=("red",)), {1, 5}),
-    ],
-)
-async def test_each_filter_lets_through_what_it_says(index: VectorIndex, where: Filter, expected: set[int]) -> None:
+FILTERS: list[tuple[Filter, set[int]]] = [
+    (Filter(("vlt_a",)), {1, 2, 3}),
+    (Filter(("vlt_a", "vlt_b")), {1, 2, 3, 5}),
+    (Filter(("vlt_a",), states=None), {1, 2, 3, 4}),
+    (Filter(("vlt_a",), states=frozenset({"archived"})), {4}),
+    (Filter(("vlt_a",), states=frozenset()), set()),
+    (Filter(("vlt_a",), semantic_types=("event", "skill")), {2}),
+    (Filter(("vlt_a",), tags=("red",)), {1, 2}),
+    (Filter(("vlt_a",), tags=("blue", "red")), {1, 2, 3}),
+    (Filter(("vlt_a",), tags=("green",)), set()),
+    (Filter(("vlt_a",), session_id="s1"), {3}),
+    (Filter(("vlt_a",), session_id="s9"), set()),
+    (Filter(("vlt_a", "vlt_b"), semantic_types=("fact",), tags=("red",)), {1, 5}),
+]
+
+
+async def test_each_filter_lets_through_what_it_says(index: VectorIndex) -> None:
     await index.apply(
         [
             op(1, 1, unit(1), replace(HERE, tags=("red",))),
             op(2, 1, unit(1, 1), replace(HERE, semantic_type="event", tags=("red", "blue"))),
-            op(3, 1, unit(0, 1), replace(HERE, tags=("blue",), session_id="s1")),
+            op(3, 1, unit(0, 1), replace(HERE, tags=("red",), session_id="s9")),
             op(4, 1, unit(1), replace(HERE, state="archived", tags=("red",))),
             op(5, 1, unit(1), replace(HERE, vault_id="vlt_b", tags=("red",), session_id="s1")),
         ]
     )
-    # An edit that takes a value away must take it away from the index.
+    # What an edit takes away is not found by any more.
     await index.apply([op(3, 2, unit(0, 1), replace(HERE, tags=("blue",), session_id="s1"))])
-    assert set(await found(index, where)) == {name(number) for number in expected}
+    for where, expected in FILTERS:
+        assert set(await found(index, where)) == {name(number) for number in expected}, where
 
 
-@pytest.mark.parametrize(
-    "vector",
-    [
-        unit(1) * 2,
-        np.zeros(DIM, np.float32),
-        unit(1)[:-1],
-        np.full(DIM, np.nan, np.float32),
-        unit(1) + np.float32(np.inf),
-    ],
-    ids=["not unit", "zero", "wrong dimension", "nan", "infinite"],
-)
-async def test_a_vector_that_is_none_is_refused_and_nothing_is_written(index: VectorIndex, vector: Vector) -> None:
-    with pytest.raises(InvalidInput, match=name(2)):
-        await index.apply([op(1, 1, unit(1)), op(2, 1, vector)])
-    assert await index.count() == 0
-    with pytest.raises(InvalidInput, match="question"):
-        await index.search(vector, 1, MINE)
+NO_VECTORS = {
+    "not unit": unit(1) * 2,
+    "zero": np.zeros(DIM, np.float32),
+    "wrong dimension": unit(1)[:-1],
+    "not a number": np.full(DIM, np.nan, np.float32),
+    "infinite": unit(1) + np.float32(np.inf),
+}
+
+
+async def test_a_vector_that_is_none_is_refused_and_nothing_is_written(index: VectorIndex) -> None:
+    for what, vector in NO_VECTORS.items():
+        with pytest.raises(InvalidInput, match=name(2)):
+            await index.apply([op(1, 1, unit(1)), op(2, 1, vector)])
+        assert await index.count() == 0, what
+        with pytest.raises(InvalidInput, match="question"):
+            await index.search(vector, 1, MINE)
 
 
 async def test_points_are_told_of_and_taken_away(index: VectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import psycopg
 import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -20,20 +22,22 @@ from langgraph.store.base import (
     SearchOp,
     TTLConfig,
 )
-from sqlalchemy import func, select
+from sqlalchemy import select
 from typing_extensions import TypedDict
 
-from memory import access
 from memory.audit import verify
+from memory.grants import Terms
 from memory.langgraph_filter import BadFilter
 from memory.langgraph_store import MnemeStore
+from memory.listing import Where
 from memory.opening import open_memory
 from memory.service import Memory
-from memory.tables import AuditRow, MemoryRow
-from memory.types import Actor, Change, Draft, Query
+from memory.tables import AuditRow
+from memory.types import Actor, Change, Draft, MemCube, Query, Vault
 from runtime.db import open_database
-from runtime.errors import Conflict, InvalidInput, UnknownName
-from runtime.settings import Settings
+from runtime.errors import Conflict, Forbidden, InvalidInput, UnknownName
+from runtime.ids import new_id
+from runtime.migrate import upgrade
 from tests.conftest import make_settings
 from tests.memory.conftest import ANN, BOB, add_users
 from tests.storing import SetClock
@@ -42,11 +46,24 @@ pytestmark = pytest.mark.anyio
 HERE = ("users", "ann")
 
 
-@pytest.fixture
-async def memory(any_settings: Settings, clock: SetClock) -> AsyncIterator[Memory]:
-    """The store on both databases, with an encoder that costs nothing."""
-    url = any_settings.database.url
-    settings = make_settings(any_settings.home, embed__model="hashing-384", **({"database__url": url} if url else {}))
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+async def memory(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, clock: SetClock
+) -> AsyncIterator[Memory]:
+    """The store on both databases, opened once; each test has a vault of its own in it."""
+    given = {} if request.param == "sqlite" else {"database__url": new_database(request)}
+    settings = make_settings(tmp_path_factory.mktemp("store"), embed__model="hashing-384", **given)
+    upgrade(settings)
     db = open_database(settings)
     try:
         await add_users(db, clock)
@@ -57,20 +74,31 @@ async def memory(any_settings: Settings, clock: SetClock) -> AsyncIterator[Memor
 
 
 @pytest.fixture
-async def store(memory: Memory) -> MnemeStore:
-    return MnemeStore(memory, ANN, ttl=TTLConfig(refresh_on_read=True))
+async def vault(memory: Memory) -> Vault:
+    return (await memory.vaults.create(ANN, new_id("name"))).vault
 
 
-async def cube(memory: Memory, store: MnemeStore, key: str, namespace: tuple[str, ...] = HERE) -> Any:
-    [hit] = [item for item in await rows(memory) if (item.subject, item.attribute) == (".".join(namespace), key)]
-    return await memory.get(ANN, hit.id)
+@pytest.fixture
+async def store(memory: Memory, vault: Vault) -> MnemeStore:
+    return MnemeStore(memory, ANN, vault=vault.id, ttl=TTLConfig(refresh_on_read=True))
 
 
-async def rows(memory: Memory) -> list[Any]:
-    query = select(MemoryRow.id, MemoryRow.subject, MemoryRow.attribute, MemoryRow.state).where(
-        MemoryRow.state == "activated"
-    )
-    return await memory.core.read(ANN, lambda tx: list(tx.connection.execute(query)))
+def new_database(request: pytest.FixtureRequest) -> str:
+    server: str = request.getfixturevalue("postgres_server")
+    name = f"t{os.urandom(6).hex()}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return server.rsplit("/", 1)[0] + f"/{name}"
+
+
+async def live(memory: Memory, vault: Vault) -> list[MemCube]:
+    """The live memories of the vault, the newest first."""
+    return list((await memory.list(ANN, Where(vault.id, states=("activated",)))).items)
+
+
+async def cube(memory: Memory, vault: Vault, key: str) -> MemCube:
+    [found] = [item for item in await live(memory, vault) if item.attribute == key]
+    return found
 
 
 async def keys(store: MnemeStore, prefix: tuple[str, ...] = HERE, **asked: Any) -> list[str]:
@@ -93,7 +121,7 @@ async def test_what_was_put_is_got(store: MnemeStore, clock: SetClock) -> None:
 
 
 async def test_put_again_is_the_next_version_and_keeps_the_birth(
-    memory: Memory, store: MnemeStore, clock: SetClock
+    memory: Memory, vault: Vault, store: MnemeStore, clock: SetClock
 ) -> None:
     await store.aput(HERE, "likes", {"text": "tea"})
     born = clock.now()
@@ -102,7 +130,7 @@ async def test_put_again_is_the_next_version_and_keeps_the_birth(
     item = await store.aget(HERE, "likes")
     assert item is not None
     assert (item.value, item.created_at, item.updated_at) == ({"text": "coffee"}, born, clock.now())
-    kept = await cube(memory, store, "likes")
+    kept = await cube(memory, vault, "likes")
     assert kept.version == 2
     assert [version.content for version in await memory.history(ANN, kept.id)] == ["coffee", "tea"]
 
@@ -311,20 +339,20 @@ async def test_any_question_is_answered(store: MnemeStore, query: str) -> None:
     assert await keys(store, query=query) == ["tea"]
 
 
-async def test_fields_choose_the_text_and_false_keeps_it_out_of_the_ranking(memory: Memory) -> None:
-    store = MnemeStore(memory, ANN, fields=["summary"])
+async def test_fields_choose_the_text_and_false_keeps_it_out_of_the_ranking(memory: Memory, vault: Vault) -> None:
+    store = MnemeStore(memory, ANN, vault=vault.id, fields=["summary"])
     await store.aput(HERE, "a", {"summary": "about whales", "body": "zebras"})
     await store.aput(HERE, "b", {"summary": "about whales", "body": "zebras"}, index=["body"])
     await store.aput(HERE, "c", {"summary": "zebras and whales"}, index=False)
-    assert (await cube(memory, store, "a")).content == "about whales"
-    assert (await cube(memory, store, "b")).content == "zebras"
+    assert (await cube(memory, vault, "a")).content == "about whales"
+    assert (await cube(memory, vault, "b")).content == "zebras"
     found = {item.key: item.score for item in await store.asearch(HERE, query="zebras")}
     assert found["b"] is not None
     assert found["c"] is None
     assert (await keys(store, query="zebras"))[0] == "b"
     # Another store over the same vault, with other fields, reads the same values.
     for key in "abc":
-        mine, theirs = await store.aget(HERE, key), await MnemeStore(memory, ANN).aget(HERE, key)
+        mine, theirs = await store.aget(HERE, key), await MnemeStore(memory, ANN, vault=vault.id).aget(HERE, key)
         assert mine is not None
         assert theirs is not None
         assert mine.value == theirs.value
@@ -358,12 +386,12 @@ async def test_a_batch_answers_in_order_and_reads_what_was_there_before(store: M
     assert await store.abatch([]) == []
 
 
-async def test_of_several_puts_of_one_key_the_last_counts(memory: Memory, store: MnemeStore) -> None:
+async def test_of_several_puts_of_one_key_the_last_counts(memory: Memory, vault: Vault, store: MnemeStore) -> None:
     await store.abatch([PutOp(HERE, "k", {"n": n}) for n in range(5)])
     item = await store.aget(HERE, "k")
     assert item is not None
     assert item.value == {"n": 4}
-    assert (await cube(memory, store, "k")).version == 1
+    assert (await cube(memory, vault, "k")).version == 1
     await store.abatch([PutOp(HERE, "k", {"n": 9}), PutOp(HERE, "k", None)])
     assert await store.aget(HERE, "k") is None
     await store.abatch([PutOp(HERE, "k", None), PutOp(HERE, "k", {"n": 10})])
@@ -375,8 +403,8 @@ async def test_what_is_no_operation_is_refused(store: MnemeStore) -> None:
         await store.abatch(["get"])  # type: ignore[list-item]
 
 
-async def test_puts_of_one_key_at_once_make_one_item(memory: Memory, store: MnemeStore) -> None:
-    other = MnemeStore(memory, ANN)
+async def test_puts_of_one_key_at_once_make_one_item(memory: Memory, vault: Vault, store: MnemeStore) -> None:
+    other = MnemeStore(memory, ANN, vault=vault.id)
 
     async def put(mine: MnemeStore, n: int) -> None:
         await mine.aput(HERE, "k", {"n": n})
@@ -384,7 +412,7 @@ async def test_puts_of_one_key_at_once_make_one_item(memory: Memory, store: Mnem
     async with anyio.create_task_group() as tasks:
         for n in range(8):
             tasks.start_soon(put, (store, other)[n % 2], n)
-    assert len(await rows(memory)) == 1
+    assert len(await live(memory, vault)) == 1
     item = await store.aget(HERE, "k")
     assert item is not None
     assert item.value["n"] in range(8)
@@ -416,7 +444,7 @@ async def test_a_namespace_ends_with_its_last_item(store: MnemeStore, clock: Set
 
 @pytest.mark.parametrize("how", ["get", "search"])
 async def test_reading_puts_the_end_off_but_is_no_change(
-    memory: Memory, store: MnemeStore, clock: SetClock, how: str
+    memory: Memory, vault: Vault, store: MnemeStore, clock: SetClock, how: str
 ) -> None:
     await store.aput(HERE, "k", {"text": "x"}, ttl=10)
     put_at = clock.now()
@@ -436,31 +464,38 @@ async def test_reading_puts_the_end_off_but_is_no_change(
     assert await read(False) is not None
     clock.pass_by(400)
     assert await read(None) is None
-    history = await memory.core.read(
-        ANN, lambda tx: tx.connection.execute(select(func.max(MemoryRow.version))).scalar()
-    )
-    assert history == 5
+    [ended] = (await memory.list(ANN, Where(vault.id, states=("activated", "expired")))).items
+    assert ended.version == 5
 
 
-async def test_many_reads_are_few_versions(memory: Memory, store: MnemeStore, clock: SetClock) -> None:
+async def test_many_reads_are_few_versions(memory: Memory, vault: Vault, store: MnemeStore, clock: SetClock) -> None:
     await store.aput(HERE, "k", {"text": "x"}, ttl=60)
     for _ in range(60):
         clock.pass_by(30)
         assert await store.aget(HERE, "k") is not None
-    assert (await cube(memory, store, "k")).version <= 1 + 10
+    assert (await cube(memory, vault, "k")).version <= 1 + 10
 
 
-async def test_the_default_of_the_store_and_of_the_vault_end_items_too(memory: Memory, clock: SetClock) -> None:
-    store = MnemeStore(memory, ANN, ttl=TTLConfig(default_ttl=5, refresh_on_read=False))
-    await store.aput(HERE, "k", {"n": 1})
-    await store.aput(HERE, "forever", {"n": 1}, ttl=None)
-    clock.pass_by(200)
-    assert await store.aget(HERE, "k") is not None
-    clock.pass_by(101)
-    assert await keys(store) == ["forever"]
+async def test_the_store_and_the_vault_may_say_how_long_items_live(
+    memory: Memory, vault: Vault, clock: SetClock
+) -> None:
+    mortal = (await memory.vaults.create(ANN, new_id("name"), default_ttl_s=300)).vault
+    of_store = MnemeStore(memory, ANN, vault=vault.id, ttl=TTLConfig(default_ttl=5, refresh_on_read=False))
+    of_vault = MnemeStore(memory, ANN, vault=mortal.id)
+    for store in (of_store, of_vault):
+        for _ in range(2):
+            await store.aput(HERE, "k", {"n": 1})
+        await store.aput(HERE, "long", {"n": 1}, ttl=60)
+        clock.pass_by(200)
+        assert await store.aget(HERE, "k", refresh_ttl=False) is not None
+        clock.pass_by(101)
+        assert await keys(store) == ["long"]
+    await of_store.aput(HERE, "forever", {"n": 1}, ttl=None)
+    clock.pass_by(1_000_000)
+    assert await keys(of_store) == ["forever"]
     for ttl in (float("nan"), 1e300):
         with pytest.raises(InvalidInput, match="ttl"):
-            await store.aput(HERE, "k", {"n": 1}, ttl=ttl)
+            await of_store.aput(HERE, "k", {"n": 1}, ttl=ttl)
 
 
 # -- from a thread, and in a graph ---------------------------------------------------------------------------------------
@@ -515,11 +550,11 @@ async def test_a_graph_remembers_with_it(store: MnemeStore) -> None:
 
 
 async def test_a_person_corrects_an_item_and_the_graph_reads_it(
-    memory: Memory, store: MnemeStore, clock: SetClock
+    memory: Memory, vault: Vault, store: MnemeStore, clock: SetClock
 ) -> None:
     await store.aput(HERE, "one", {"text": "Likes tea", "n": 1}, index=["text"])
     await store.aput(HERE, "two", {"name": "Ann", "city": "Porto"})
-    one, two = await cube(memory, store, "one"), await cube(memory, store, "two")
+    one, two = await cube(memory, vault, "one"), await cube(memory, vault, "two")
     assert (one.content, two.content) == ("Likes tea", "name: Ann\ncity: Porto")
     clock.pass_by(5)
     await memory.edit(ANN, one.id, Change({"content": "Likes coffee"}), expect=1)
@@ -534,23 +569,23 @@ async def test_a_person_corrects_an_item_and_the_graph_reads_it(
     assert (after.version, after.title, after.content) == (3, "Ann", "name: Ann\ncity: Faro")
 
 
-async def test_a_person_edits_the_data_and_the_graph_reads_it(memory: Memory, store: MnemeStore) -> None:
+async def test_a_person_edits_the_data_and_the_graph_reads_it(memory: Memory, vault: Vault, store: MnemeStore) -> None:
     await store.aput(HERE, "k", {"text": "Likes tea", "n": 1})
-    kept = await cube(memory, store, "k")
+    kept = await cube(memory, vault, "k")
     await memory.edit(ANN, kept.id, Change({"data": {**kept.data, "n": 2}}), expect=1)
     item = await store.aget(HERE, "k")
     assert item is not None
     assert item.value == {"text": "Likes tea", "n": 2}
-    await memory.edit(ANN, kept.id, Change({"data": {"mine": "all of it"}, "content": "mine: all of it"}), expect=2)
+    await memory.edit(ANN, kept.id, Change({"data": {"mine": "all of it"}, "content": "all of it"}), expect=2)
     item = await store.aget(HERE, "k")
     assert item is not None
     assert item.value == {"mine": "all of it"}
 
 
-async def test_what_a_person_takes_away_the_graph_loses(memory: Memory, store: MnemeStore) -> None:
+async def test_what_a_person_takes_away_the_graph_loses(memory: Memory, vault: Vault, store: MnemeStore) -> None:
     for key in ("deleted", "archived", "held", "frozen"):
         await store.aput(HERE, key, {"text": key})
-    ids = {key: (await cube(memory, store, key)).id for key in ("deleted", "archived", "held", "frozen")}
+    ids = {key: (await cube(memory, vault, key)).id for key in ("deleted", "archived", "held", "frozen")}
     await memory.delete(ANN, ids["deleted"], expect=1)
     await memory.move(ANN, ids["archived"], "archive")
     await memory.move(ANN, ids["held"], "quarantine")
@@ -564,23 +599,24 @@ async def test_what_a_person_takes_away_the_graph_loses(memory: Memory, store: M
     await memory.move(ANN, ids["archived"], "restore")
     assert sorted(await keys(store)) == ["archived", "frozen"]
     await store.aput(HERE, "archived", {"text": "newer"})
-    assert len(await rows(memory)) == 1
+    assert len(await live(memory, vault)) == 1
 
 
-async def test_other_memories_of_the_vault_are_no_items(memory: Memory, store: MnemeStore) -> None:
-    await memory.add(ANN, [Draft("Ann lives in Porto", subject="users.ann", attribute="k", tags=("langgraph",))])
+async def test_other_memories_of_the_vault_are_no_items(memory: Memory, vault: Vault, store: MnemeStore) -> None:
+    await memory.add(
+        ANN, [Draft("Ann lives in Porto", subject="users.ann", attribute="k", tags=("langgraph",))], vault=vault.id
+    )
     assert await store.asearch(()) == []
     assert await store.asearch((), query="Porto") == []
     assert await store.aget(HERE, "k") is None
     await store.aput(HERE, "k", {"text": "Ann lives in Porto"})
     assert await keys(store) == ["k"]
-    assert len((await memory.search(ANN, Query("Porto"))).hits) == 2
+    assert len((await memory.search(ANN, Query("Porto", vaults=(vault.id,)))).hits) == 2
 
 
-async def test_whoever_may_not_see_the_vault_gets_nothing(memory: Memory, store: MnemeStore) -> None:
+async def test_whoever_may_not_see_the_vault_gets_nothing(memory: Memory, vault: Vault, store: MnemeStore) -> None:
     await store.aput(HERE, "k", {"text": "Ann's"})
-    home = (await memory.core.read(ANN, lambda tx: access.vault(tx, "default", "read"))).vault.id
-    his = MnemeStore(memory, BOB, vault=home)
+    his = MnemeStore(memory, BOB, vault=vault.id)
     for call in (
         his.aget(HERE, "k"),
         his.asearch(HERE),
@@ -596,19 +632,46 @@ async def test_whoever_may_not_see_the_vault_gets_nothing(memory: Memory, store:
         await MnemeStore(memory, ANN, vault="no such vault").aget(HERE, "k")
 
 
-async def test_writes_are_audited_and_refusals_too(memory: Memory, store: MnemeStore) -> None:
+async def test_a_grant_is_kept_to(memory: Memory, vault: Vault, store: MnemeStore, clock: SetClock) -> None:
+    await store.aput(HERE, "k", {"text": "for all"}, ttl=10)
+    await store.aput(("users", "ann", "ill"), "k", {"text": "for few"})
+    [ill] = [item for item in await live(memory, vault) if item.content == "for few"]
+    await memory.edit(ANN, ill.id, Change({"sensitivity": ("health",)}), expect=1)
+    terms = Terms(user="bob", verbs=frozenset({"read"}), masked_tags=("health",), context="graph", max_reads=4)
+    await memory.vaults.grants.give(ANN, vault.id, terms)
+    his = MnemeStore(memory, Actor(BOB.user_id, "graph"), vault=vault.id)
+    assert [item.value for item in await his.asearch(())] == [{"text": "for all"}]
+    assert await his.alist_namespaces() == [HERE]
+    with pytest.raises(Forbidden):
+        await his.aput(HERE, "k", {"text": "mine"})
+    # He may not write, so his reading does not put the end off either, and that is no offence.
+    clock.pass_by(400)
+    item = await his.aget(HERE, "k")
+    assert item is not None
+    clock.pass_by(100)
+    assert len(await his.asearch((), query="for all")) == 1
+    with pytest.raises(UnknownName):
+        await his.aget(HERE, "k")
+    clock.pass_by(101)
+    assert await keys(store) == ["k"]
+    assert [item.namespace for item in await store.asearch(HERE)] == [("users", "ann", "ill")]
+    query = select(AuditRow.action).where(AuditRow.chain == vault.id, AuditRow.decision == "deny")
+    denied = await memory.core.read(ANN, lambda tx: tx.connection.execute(query).scalars().all())
+    assert denied == ["write", "read"]
+
+
+async def test_writes_are_audited_and_refusals_too(memory: Memory, vault: Vault, store: MnemeStore) -> None:
     await store.aput(HERE, "k", {"n": 1})
     await store.aput(HERE, "k", {"n": 2})
     await store.adelete(HERE, "k")
-    home = (await memory.core.read(ANN, lambda tx: access.vault(tx, "default", "read"))).vault.id
     with pytest.raises(UnknownName):
-        await MnemeStore(memory, Actor(BOB.user_id, "a graph"), vault=home).aget(HERE, "k")
-    query = select(AuditRow.action, AuditRow.decision, AuditRow.context).where(AuditRow.chain == home)
+        await MnemeStore(memory, Actor(BOB.user_id, "a graph"), vault=vault.id).aget(HERE, "k")
+    query = select(AuditRow.action, AuditRow.decision, AuditRow.context).where(AuditRow.chain == vault.id)
     lines = await memory.core.read(ANN, lambda tx: [tuple(row) for row in tx.connection.execute(query)])
-    assert lines == [
+    assert lines[1:] == [  # the first is that the vault was made
         ("add", "allow", None),
         ("overwrite", "allow", None),
         ("delete", "allow", None),
         ("read", "deny", "a graph"),
     ]
-    assert await memory.core.read(ANN, lambda tx: verify(tx, home)) is None
+    assert await memory.core.read(ANN, lambda tx: verify(tx, vault.id)) is None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from memory import probes, profiles
+from memory import probes, profiles, reembed
 from memory.core import Core
-from memory.probes import Figures, Probe
+from memory.probes import Probe
 from memory.profiles import StoredProfile
 from memory.reembed import settled
-from memory.tables import BlobRow
+from memory.tables import BlobRow, MemoryRow
 from tests.memory.conftest import ANN, BOB, vault_id
 from tests.moving import Encoder, Process, running, texts
 
@@ -23,11 +23,10 @@ async def filled(process: Process, count: int) -> list[str]:
     """Memories of Ann, and a few of Bob, in the index; Ann's ids."""
     home = await vault_id(process.core)
     await process.core.default_vault(BOB)
-    ids = [(await process.add(ANN, home, text)).id for text in texts(count)]
-    for text in texts(5, seed=9):
-        await process.add(BOB, await vault_id(process.core, BOB), text)
+    mine = await process.add(ANN, home, *texts(count))
+    await process.add(BOB, await vault_id(process.core, BOB), *texts(5, seed=9))
     await settled(process.core, poll_s=0.01)
-    return ids
+    return [cube.id for cube in mine]
 
 
 async def sampled(core: Core, count: int, seed: int = 0) -> list[Probe]:
@@ -63,7 +62,8 @@ async def test_an_index_that_has_everything_is_without_loss(core: Core) -> None:
         await filled(process, 60)
         asked = await sampled(core, 40)
         figures = await probes.measure(core, process.spaces.active, asked)
-        assert figures == Figures(40, 1.0, 1.0, pytest.approx(1.0, abs=1e-3), 65, figures.digest)
+        assert (figures.probes, figures.found, figures.recall, figures.memories) == (40, 1.0, 1.0, 65)
+        assert figures.ndcg > 0.999
         assert await probes.found_share(process.spaces.active, asked) == 1.0
         again = await probes.measure(core, process.spaces.active, asked)
         assert again.digest == figures.digest
@@ -83,13 +83,13 @@ async def test_what_the_index_lacks_is_seen_in_the_figures(core: Core) -> None:
 
 async def test_a_damaged_vector_is_left_out_and_never_scored(core: Core) -> None:
     async with running(core, Encoder(64), codec="f32") as process:
-        await filled(process, 30)
+        ids = await filled(process, 30)
         asked = await sampled(core, 35)
         before = await probes.measure(core, process.spaces.active, asked)
-        some = BlobRow.memory_seq <= 3
+        some = BlobRow.memory_seq.in_(select(MemoryRow.seq).where(MemoryRow.id.in_(ids[:3])))
         await core.db.write(lambda c: c.execute(update(BlobRow).where(some).values(data=b"\xff" * 128)))
         after = await probes.measure(core, process.spaces.active, asked)
-        assert after.memories < before.memories
+        assert (before.memories, after.memories) == (35, 32)
         assert after.found == 1.0
 
 
@@ -99,16 +99,20 @@ async def test_an_empty_store_loses_nothing(core: Core) -> None:
         assert (figures.probes, figures.found, figures.recall, figures.ndcg, figures.memories) == (0, 1.0, 1.0, 1.0, 0)
 
 
-async def test_the_loss_since_the_fit_is_told_for_codecs_that_are_fitted(core: Core) -> None:
+async def test_the_loss_since_the_fit_is_told_for_codecs_that_are_fitted(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running(core, Encoder(64)) as process:
         await filled(process, 350)
+        monkeypatch.setattr(reembed, "PROBES", 40)
         moving = process.moving()
         profile = await moving.begin(process.encoders[64], "pca50_f8")
-        moved = await moving.run(profile)
+        moved = await moving.run(profile, force=True)
         fitted = await active(core)
         assert fitted.measured is not None
         assert fitted.measured["recall@10"] == moved.figures.recall
-        rng = random.Random(3)
+        monkeypatch.setattr(probes, "PROBES", 40)
+        rng = random.Random(0)
         assert await probes.lost_since(core, process.spaces.active, fitted, rng) < probes.ACCEPTED_LOSS
         gone = [point.memory_id async for point in process.spaces.active.index.versions()][::2]
         await process.spaces.active.index.remove(gone)

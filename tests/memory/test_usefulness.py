@@ -9,7 +9,8 @@ from typing import Any
 
 import anyio
 import pytest
-from sqlalchemy import delete, insert, select, update
+from pydantic import JsonValue
+from sqlalchemy import Connection, insert, select, update
 
 from memory import erase, measures, reviews, store
 from memory.core import Core
@@ -29,6 +30,7 @@ from memory.tx import Tx
 from memory.types import Actor, MemCube
 from memory.units import plan
 from memory.usefulness import FRESH, Usefulness
+from runtime import run_log
 from runtime.errors import Conflict, Forbidden, Gone, InvalidInput, UnknownName
 from runtime.events import AnyPayload, MemoryRead, RunCancelledEvent, RunFailed, RunFinished, StepCompleted
 from runtime.ids import new_id
@@ -62,30 +64,36 @@ async def a_run(
     suite: str | None = None,
     end: Any = RunFinished(status="succeeded", output=None),  # noqa: B008 - frozen
 ) -> str:
-    """A run whose units were shown these memories and had these outcomes; ended, unless `end` is None."""
-    runs = RunStore(core.db, core.clock)
-    spec = RunSpec(agent, "hi", seed=1, suite=suite)
-    run_id = (await runs.create(spec, owner=owner.user_id, agent_version=1, model="m")).id
-    held = await claim(runs, run_id)
+    """A run whose units were shown these memories and had these outcomes; ended so, unless `end` is None."""
     by_id = {cube.id: cube for cube in cubes}
     items: list[tuple[AnyPayload, str | None]] = [
         (read(by_id[memory_id], unit, is_shown, p if isinstance(p, float) else p[unit]), "memories")
         for unit, sides in shown.items()
         for memory_id, is_shown in sides.items()
     ]
-    items.append((StepCompleted(name="memories", detail={"centres": dict(centres or {})}), "memories"))  # type: ignore[dict-item]
-    await runs.finish_step(run_id, held.epoch, "memories", {}, items)
-    for unit, outcome in outcomes.items():
-        done = StepCompleted(name=unit, score=outcome, outcome=kind)
-        await runs.finish_step(run_id, held.epoch, unit, {}, [(done, unit)])
-    if end is not None:
-        await runs.finish(run_id, held.epoch, end)
-    return run_id
+    said: JsonValue = {vault: dict(means) for vault, means in (centres or {}).items()}
+    items.append((StepCompleted(name="memories", detail={"centres": said}), "memories"))
+    items += [(StepCompleted(name=unit, score=score, outcome=kind), unit) for unit, score in outcomes.items()]
+    spec, now = RunSpec(agent, "hi", seed=1, suite=suite), core.clock.now()
+
+    def work(connection: Connection) -> str:
+        held: dict[str, Any] = {"status": "running", "epoch": 1, "attempt": 1, "executor": "exe_a", "started_at": now}
+        run = run_log.add_run(
+            connection, spec, owner=owner.user_id, agent_version=1, model="m", now=now, last_seq=len(items), **held
+        )
+        run_log.add_events(connection, run.id, 0, items, now=now)
+        for step in ("memories", *outcomes):
+            run_log.add_step(connection, run.id, step, {}, seq=len(items), now=now)
+        if end is not None:
+            run_log.end(connection, run_log.standing(connection, run.id, 1), end, now=now)
+        return run.id
+
+    return await core.db.write(work)
 
 
 def read(cube: MemCube, unit: str, is_shown: bool, p: float) -> MemoryRead:
     side = "shown" if is_shown else "held_out"
-    return MemoryRead(id=cube.id, version=cube.version, score=1.0, why="words", unit=unit, shown=side, p=p)  # type: ignore[arg-type]
+    return MemoryRead(id=cube.id, version=cube.version, score=1.0, why="words", unit=unit, shown=side, p=p)
 
 
 async def two_units(core: Core, cube: MemCube, first: bool, outcomes: tuple[float, float], **more: Any) -> str:
@@ -471,6 +479,8 @@ async def test_a_vault_shows_what_helped_what_hurt_and_what_was_never_measured(
     await helped(core, usefulness, good, 6)
     await helped(core, usefulness, bad, 6, good=0.0)
     await helped(core, usefulness, secret, 9)
+    with pytest.raises(UnknownName):
+        await usefulness.vault(BOB, good.vault_id)
     await share(core, good.vault_id, "private")
     mine = await usefulness.vault(ANN, "default")
     assert [item.memory.id for item in mine.helped] == [secret.id, good.id]
@@ -479,8 +489,6 @@ async def test_a_vault_shows_what_helped_what_hurt_and_what_was_never_measured(
     assert mine.helped[1].mean > 0 > mine.hurt[0].mean
     theirs = await usefulness.vault(BOB, good.vault_id)
     assert [item.memory.id for item in theirs.helped] == [good.id]
-    with pytest.raises(UnknownName):
-        await usefulness.vault(Actor("usr_eve"), good.vault_id)
 
 
 # -- retirement --------------------------------------------------------------------------------------------------------
@@ -546,4 +554,3 @@ async def test_kinds_are_tested_apart(core: Core, usefulness: Usefulness) -> Non
     run_id = await a_run(core, {"answer": {cube.id: True}}, {}, cubes=[cube])
     await usefulness.feedback(ANN, cube.id, run_id, helpful=False)
     assert await propose(core) == 0
-    await core.write(ANN, lambda tx: tx.connection.execute(delete(MeasuredRunRow)))

@@ -51,8 +51,9 @@ def test_get_all_with_its_graph_gives_memories_and_relations() -> None:
 
 
 def test_lines_are_those_of_the_file() -> None:
-    found = read([ITEM, ITEM], indent=1)
-    assert [line for line, _ in found] == [2, 2 + json.dumps(ITEM, indent=1).count("\n") + 3]
+    told = json.dumps([ITEM, ITEM], indent=1).splitlines()
+    begins = [number for number, line in enumerate(told, 1) if line == " {"]
+    assert [line for line, _ in read([ITEM, ITEM], indent=1)] == begins
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,171 @@
+"""What lies around a memory or an entity: the memories that share entities, as hyperedges over them.
+
+Read from SQL, so that an answer is exact and each memory in it is decided on by the reader's access; the projection in
+memory (memory/indices/hypergraph.py) is for ranking. An entity shows, and counts, only the memories that a search of the
+reader may find, and one that none of those names is not there. Source: contract §4; design storage §5; ours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import log2
+from textwrap import shorten
+from typing import Final
+
+from sqlalchemy import ColumnElement, func, or_, select
+
+from memory import access, grants, rows
+from memory.access import Access
+from memory.core import Core
+from memory.incidence import entity_key
+from memory.indices.csr import HUB
+from memory.lifecycle import lifetime_over
+from memory.rows import IN_ONE_QUERY
+from memory.tables import EdgeRow, EntityRow, IncidenceRow, MemoryRow
+from memory.tx import Tx
+from memory.types import SEARCHABLE, Actor, Edge, MemCube, SemanticType, State
+from runtime.errors import Gone, InvalidInput, UnknownName
+
+MAX_HOPS: Final = 3
+MAX_EDGES: Final = 500
+# Of an entity that was asked for, so many of its memories are looked at, the newest ones.
+MOST: Final = 5000
+LABEL: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An entity. `degree`: how many memories that a search of the reader may find name it."""
+
+    id: str
+    name: str
+    degree: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperedge:
+    """A memory over its entities (ids of nodes); `title` is its own, or the beginning of its text."""
+
+    memory: str
+    vault: str
+    semantic_type: SemanticType
+    title: str
+    state: State
+    entities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """Memories, the nearest first, their entities, and the typed links between them. `truncated`: there are more within
+    the hops, behind the limit or behind an entity of very many memories."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Hyperedge, ...]
+    links: tuple[Edge, ...]
+    truncated: bool
+
+
+async def around_memory(core: Core, actor: Actor, memory_id: str, *, hops: int = 1, limit: int = 100) -> Neighbourhood:
+    """The memory, whatever its state, and those that are at most `hops` shared entities away; `limit` in all.
+
+    Raises `UnknownName`, `Gone` for one that was deleted or has expired, `InvalidInput`.
+    """
+    _check(hops, limit)
+
+    def work(tx: Tx) -> tuple[Neighbourhood, Access]:
+        cube, allowed = access.memory(tx, memory_id, "read")
+        over = lifetime_over(cube.state, cube.expires_at, cube.sensitivity, tx.now)
+        if cube.state in {"deleted", "expired"} or over:
+            raise Gone(f"memory {memory_id!r} was deleted or has expired; its content is not shown")
+        found = _Found(tx, allowed, limit)
+        found.add([cube])
+        found.walk(found.entities(), hops)
+        return found.answer(), allowed
+
+    return await _read(core, actor, work)
+
+
+async def around_entity(
+    core: Core, actor: Actor, name: str, vault: str, *, hops: int = 1, limit: int = 100
+) -> Neighbourhood:
+    """The memories of the vault that name the entity (the first hop), and those that share entities with them.
+
+    Raises `UnknownName` for a vault that the actor may not read, and for an entity that nothing names which the actor
+    may find; `InvalidInput`.
+    """
+    _check(hops, limit)
+
+    def work(tx: Tx) -> tuple[Neighbourhood, Access]:
+        allowed = access.vault(tx, vault, "read")
+        same = (EntityRow.vault_id == allowed.vault.id, EntityRow.key == entity_key(name))
+        start = tx.connection.execute(select(EntityRow.id).where(*same)).scalars().all()
+        found = _Found(tx, allowed, limit)
+        found.walk(start, hops, named=True)
+        if not found.cubes:
+            raise UnknownName(f"entity {name!r}: not found in vault {vault!r}; check how it is written")
+        return found.answer(), allowed
+
+    return await _read(core, actor, work)
+
+
+async def _read(core: Core, actor: Actor, work: Callable[[Tx], tuple[Neighbourhood, Access]]) -> Neighbourhood:
+    found, allowed = await core.read(actor, work)
+    if allowed.metered:
+        await core.write(actor, lambda tx: grants.spend(tx, [allowed]))
+    return found
+
+
+def _check(hops: int, limit: int) -> None:
+    if not 1 <= hops <= MAX_HOPS:
+        raise InvalidInput(f"hops {hops}: expected 1 to {MAX_HOPS}", param="hops")
+    if not 1 <= limit <= MAX_EDGES:
+        raise InvalidInput(f"limit {limit}: expected 1 to {MAX_EDGES}", param="limit")
+
+
+class _Found:
+    """The memories of an answer while it grows. Entities belong to one vault, so a walk stays in the one that was
+    decided on."""
+
+    def __init__(self, tx: Tx, allowed: Access, limit: int) -> None:
+        self._tx = tx
+        self._allowed = allowed
+        self._limit = limit
+        self._truncated = False
+        self.cubes: dict[int, MemCube] = {}
+        self._names: dict[int, list[int]] = {}
+
+    def walk(self, start: Sequence[int], hops: int, *, named: bool = False) -> None:
+        """Add the memories of these entities, then those of their entities, and so on. One that very many memories name
+        is not passed, unless it was `named`."""
+        passed: set[int] = set()
+        entities = list(start)
+        for hop in range(hops):
+            passed.update(entities)
+            degree = {row.id: row.degree for row in self._all(entities, EntityRow.id, EntityRow.id, EntityRow.degree)}
+            open_ones = [each for each in entities if degree.get(each, 0) <= HUB or (named and hop == 0)]
+            self._truncated |= len(open_ones) < len(entities)
+            nearness = Counter[int]()
+            for entity, seq in self._members(open_ones):
+                if seq not in self.cubes:
+                    nearness[seq] += 1 / log2(1 + degree[entity])  # type: ignore[assignment]
+            room = self._limit - len(self.cubes)
+            visible = self._visible(sorted(nearness, key=lambda seq: (-nearness[seq], -seq)))
+            self.add([cube for cube, _ in zip(visible, range(room), strict=False)])
+            if next(visible, None) is not None:
+                self._truncated = True
+                return
+            entities = [each for each in self.entities() if each not in passed]
+
+    def add(self, cubes: Iterable[MemCube]) -> None:
+        """Take memories into the answer, with all of their entities."""
+        new = {cube.seq: cube for cube in cubes}
+        self.cubes |= new
+        for row in self._all(list(new), IncidenceRow.memory_seq, IncidenceRow.memory_seq, IncidenceRow.entity_id):
+            self._names.setdefault(row.memory_seq, []).append(row.entity_id)
+
+    def entities(self) -> list[int]:
+        """Every entity in the answer."""
+        return sorted({entity for named in self._names.values() for entity in named})

@@ -1,0 +1,46 @@
+"""The weights of a vault in SQL: read by every search, written when the vault has learned. Source: ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import select, update
+
+from memory import access, audit
+from memory.core import Core
+from memory.ranking import learn as learning
+from memory.ranking.learn import Sample
+from memory.tables import VaultRow
+from memory.tx import Tx
+from memory.types import Actor
+
+Stored = Mapping[str, float]
+
+
+async def learn(core: Core, actor: Actor, vault: str, samples: Sequence[Sample]) -> Stored | None:
+    """Fit weights to what was used and let the vault rank with them; None, and nothing changed, when the samples tell too
+    little. Raises `UnknownName`, `Forbidden` for a vault that the actor may not write."""
+    fitted = learning.fit(samples)
+
+    def work(tx: Tx) -> None:
+        allowed = access.vault(tx, vault, "write")
+        if fitted is None:
+            return
+        store(tx, allowed.vault.id, fitted)
+        detail = {"samples": len(samples), "weights": dict(fitted)}
+        audit.record(tx, "learn", "vault", allowed.vault.id, chain=allowed.vault.id, rule=allowed.rule, detail=detail)
+
+    await core.write(actor, work)
+    return fitted
+
+
+def stored(tx: Tx, vault_ids: Sequence[str]) -> dict[str, Stored]:
+    """What the vaults have learned; those that have not are left out."""
+    query = select(VaultRow.id, VaultRow.ranking).where(VaultRow.id.in_(vault_ids), VaultRow.ranking.is_not(None))
+    return {row.id: row.ranking for row in tx.connection.execute(query)}
+
+
+def store(tx: Tx, vault_id: str, weights: Stored | None) -> None:
+    """Let the vault rank with these; None: with the defaults."""
+    kept = None if weights is None else dict(weights)
+    tx.connection.execute(update(VaultRow).where(VaultRow.id == vault_id).values(ranking=kept))
