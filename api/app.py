@@ -19,6 +19,7 @@ from agents.service import Probe
 from api import errors
 from api.idempotency import IdempotencyKeys
 from api.limits import BodyLimit
+from api.mcp import http as mcp
 from api.openai import chat, models, responses
 from api.routes import (
     agents,
@@ -30,6 +31,7 @@ from api.routes import (
     memories,
     memory_item,
     memory_reads,
+    pipelines,
     runs,
     usefulness,
     vaults,
@@ -54,7 +56,8 @@ def create_app(settings: Settings, *, model_server: Probe | None = None) -> Fast
             app.state.service = service
             app.state.local = await service.keys.local()
             app.state.idempotency = IdempotencyKeys(service.db, SYSTEM)
-            yield
+            async with mcp.running(app, settings):
+                yield
 
     app = FastAPI(
         title="Mneme",
@@ -70,8 +73,9 @@ def create_app(settings: Settings, *, model_server: Probe | None = None) -> Fast
         app.include_router(router)
     for router in (memories.router, memory_item.router, memory_reads.router, usefulness.router, vaults.router):
         app.include_router(router)
-    for router in (graph.router, jobs.router, audit.router):
+    for router in (pipelines.router, graph.router, jobs.router, audit.router):
         app.include_router(router)
+    mcp.add_route(app)
     app.mount("/ui/static", StaticFiles(directory=pages.STATIC), name="static")
     for router in (health.router, pages.open_router, pages.router):
         app.include_router(router)

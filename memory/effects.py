@@ -20,12 +20,13 @@ from memory import rows
 from memory.experiment import Floats, Prior, Sums, joined, mean_and_square_error, posterior, prior_of
 from memory.lives import lives
 from memory.outcomes import KINDS, RANKING, OutcomeKind
-from memory.tables import EffectRow, LiftRow, MeasureRow, MemoryRow, VaultRow
+from memory.tables import EffectRow, LiftRow, MeasureRow, MemoryRow, OutcomeMeanRow, VaultRow
 from memory.tx import Tx
 from runtime.tables import Run
 
 NEVER_MEASURED: Final = Prior()
 SIDES: Final = 10
+Stamp = tuple[int, int, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,13 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A vault for ranking. `effects`: posterior mean and sd by memory, over the kinds that rank."""
+    """A vault for ranking. `effects`: posterior mean and sd by memory, over the kinds that rank. `loaded` is when it was
+    worked out, `at` when it was last seen that its `stamp` was the same."""
 
     vault_id: str
+    loaded: datetime
     at: datetime
+    stamp: Stamp
     explore: float | None
     prior: Prior
     priors: Mapping[str, Prior]
@@ -82,7 +86,8 @@ class Lift:
 
 def view(tx: Tx, vault_id: str) -> View:
     """Everything that ranking needs to know of a vault."""
-    explore = tx.connection.execute(select(VaultRow.explore).where(VaultRow.id == vault_id)).scalar_one_or_none()
+    seen = stamp(tx, vault_id)
+    explore = seen[2]
     found = [item for item in _sums(tx, EffectRow.vault_id == vault_id) if item.life == item.current]
     priors: dict[str, Prior] = {}
     for kind in KINDS:
@@ -90,14 +95,22 @@ def view(tx: Tx, vault_id: str) -> View:
         priors[kind] = prior_of(*_believed(mine)) if mine else NEVER_MEASURED
     ranked = [item for item in found if item.kind in RANKING]
     if not ranked:
-        return View(vault_id, tx.now, explore, NEVER_MEASURED, priors, {})
+        return View(vault_id, tx.now, tx.now, seen, explore, NEVER_MEASURED, priors, {})
     place: dict[str, int] = {}
     numbers = [place.setdefault(item.memory_id, len(place)) for item in ranked]
     means, errors = joined(*_believed([item.sums for item in ranked]), numbers)
     prior = prior_of(means, errors)
     middles, sds = posterior(means, errors, prior)
     effects = dict(zip(place, zip(middles.tolist(), sds.tolist(), strict=True), strict=True))
-    return View(vault_id, tx.now, explore, prior, priors, effects)
+    return View(vault_id, tx.now, tx.now, seen, explore, prior, priors, effects)
+
+
+def stamp(tx: Tx, vault_id: str) -> Stamp:
+    """Changes when a run that read the vault is counted or taken out again, and when the vault is switched on or off."""
+    sums = select(func.coalesce(func.sum(OutcomeMeanRow.n), 0), func.coalesce(func.sum(OutcomeMeanRow.total), 0))
+    n, total = tx.connection.execute(sums.where(OutcomeMeanRow.vault_id == vault_id)).one()
+    explore = tx.connection.execute(select(VaultRow.explore).where(VaultRow.id == vault_id)).scalar_one_or_none()
+    return int(n), int(total), explore
 
 
 def estimates(tx: Tx, ids: Sequence[str], priors: Mapping[str, Mapping[str, Prior]]) -> dict[str, list[Estimate]]:

@@ -7,15 +7,17 @@ reader may find, and one that none of those names is not there. Source: contract
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from math import log2
 from textwrap import shorten
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import Row, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from memory import access, grants, rows
 from memory.access import Access
@@ -29,6 +31,7 @@ from memory.tx import Tx
 from memory.types import SEARCHABLE, Actor, Edge, MemCube, SemanticType, State
 from runtime.errors import Gone, InvalidInput, UnknownName
 
+T = TypeVar("T")
 MAX_HOPS: Final = 3
 MAX_EDGES: Final = 500
 # Of an entity that was asked for, so many of its memories are looked at, the newest ones.
@@ -134,26 +137,24 @@ class _Found:
         self._allowed = allowed
         self._limit = limit
         self._truncated = False
-        self.cubes: dict[int, MemCube] = {}
         self._names: dict[int, list[int]] = {}
+        self.cubes: dict[int, MemCube] = {}
 
     def walk(self, start: Sequence[int], hops: int, *, named: bool = False) -> None:
-        """Add the memories of these entities, then those of their entities, and so on. One that very many memories name
-        is not passed, unless it was `named`."""
-        passed: set[int] = set()
-        entities = list(start)
+        """Add the memories of these entities, then those of their entities, and so on; the nearer the more they share,
+        and the rarer what they share. An entity of very many memories is not passed, unless it was `named`."""
+        entities, passed = list(start), set[int]()
         for hop in range(hops):
             passed.update(entities)
-            degree = {row.id: row.degree for row in self._all(entities, EntityRow.id, EntityRow.id, EntityRow.degree)}
-            open_ones = [each for each in entities if degree.get(each, 0) <= HUB or (named and hop == 0)]
-            self._truncated |= len(open_ones) < len(entities)
-            nearness = Counter[int]()
-            for entity, seq in self._members(open_ones):
+            degree = {row.id: row.degree for row in self._where(EntityRow.id, entities, EntityRow.degree)}
+            through = [each for each in entities if degree[each] <= HUB or (named and hop == 0)]
+            self._truncated |= len(through) < len(entities)
+            nearness = defaultdict[int, float](float)
+            for entity, seq in self._members(through):
                 if seq not in self.cubes:
-                    nearness[seq] += 1 / log2(1 + degree[entity])  # type: ignore[assignment]
-            room = self._limit - len(self.cubes)
+                    nearness[seq] += 1 / log2(1 + degree[entity])
             visible = self._visible(sorted(nearness, key=lambda seq: (-nearness[seq], -seq)))
-            self.add([cube for cube, _ in zip(visible, range(room), strict=False)])
+            self.add(islice(visible, self._limit - len(self.cubes)))
             if next(visible, None) is not None:
                 self._truncated = True
                 return
@@ -163,9 +164,92 @@ class _Found:
         """Take memories into the answer, with all of their entities."""
         new = {cube.seq: cube for cube in cubes}
         self.cubes |= new
-        for row in self._all(list(new), IncidenceRow.memory_seq, IncidenceRow.memory_seq, IncidenceRow.entity_id):
+        for row in self._where(IncidenceRow.memory_seq, list(new), IncidenceRow.entity_id):
             self._names.setdefault(row.memory_seq, []).append(row.entity_id)
 
     def entities(self) -> list[int]:
         """Every entity in the answer."""
         return sorted({entity for named in self._names.values() for entity in named})
+
+    def answer(self) -> Neighbourhood:
+        """What was found."""
+        entities = self.entities()
+        degree = self._degrees(entities)
+        nodes = [
+            Node(_node_id(row.id), row.name, degree[row.id])
+            for row in self._where(EntityRow.id, entities, EntityRow.name)
+        ]
+        edges = [
+            Hyperedge(
+                cube.id,
+                cube.vault_id,
+                cube.semantic_type,
+                cube.title or shorten(cube.content, LABEL, placeholder=" …"),
+                cube.state,
+                tuple(_node_id(entity) for entity in sorted(self._names.get(seq, ()))),
+            )
+            for seq, cube in self.cubes.items()
+        ]
+        return Neighbourhood(tuple(nodes), tuple(edges), tuple(self._links()), self._truncated)
+
+    def _members(self, entities: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Pairs of entity and memory, of each entity the newest memories."""
+        for part in _parts(entities):
+            query = select(IncidenceRow.entity_id, IncidenceRow.memory_seq).where(IncidenceRow.entity_id.in_(part))
+            most = max(MOST, HUB * len(part))
+            found = self._tx.connection.execute(query.order_by(IncidenceRow.memory_seq.desc()).limit(most + 1)).all()
+            self._truncated |= len(found) > most
+            for row in found[:most]:
+                yield row.entity_id, row.memory_seq
+
+    def _visible(self, seqs: Sequence[int]) -> Iterator[MemCube]:
+        """The memories that may be shown, in this order, read as they are asked for."""
+        for part in _parts(seqs):
+            there = rows.cubes_by_seq(self._tx, part)
+            for cube in (there[seq] for seq in part if seq in there):
+                if self._may_see(cube.state, cube.expires_at, cube.sensitivity):
+                    yield cube
+
+    def _may_see(self, state: State, expires_at: datetime | None, sensitivity: Collection[str]) -> bool:
+        over = lifetime_over(state, expires_at, sensitivity, self._tx.now)
+        return state in SEARCHABLE and not over and self._allowed.sees(tuple(sensitivity))
+
+    def _degrees(self, entities: Sequence[int]) -> Counter[int]:
+        """How many visible memories name each entity. The database counts those that are not sensitive."""
+        alive = (
+            MemoryRow.state.in_(SEARCHABLE),
+            or_(MemoryRow.expires_at.is_(None), MemoryRow.expires_at > self._tx.now, MemoryRow.state == "frozen"),
+        )
+        counted = Counter[int]()
+        for part in _parts(entities):
+            joined = select(IncidenceRow.entity_id).join(MemoryRow, MemoryRow.seq == IncidenceRow.memory_seq)
+            joined = joined.where(IncidenceRow.entity_id.in_(part), *alive)
+            plain = joined.add_columns(func.count()).where(MemoryRow.sensitivity == []).group_by(IncidenceRow.entity_id)
+            for entity, count in self._tx.connection.execute(plain):
+                counted[entity] += count
+            columns = (MemoryRow.state, MemoryRow.expires_at, MemoryRow.sensitivity)
+            for row in self._tx.connection.execute(joined.add_columns(*columns).where(MemoryRow.sensitivity != [])):
+                counted[row.entity_id] += self._may_see(row.state, row.expires_at, row.sensitivity)
+        return counted
+
+    def _links(self) -> Iterator[Edge]:
+        ids = {cube.id for cube in self.cubes.values()}
+        columns = (EdgeRow.dst_id, EdgeRow.type, EdgeRow.weight, EdgeRow.at)
+        for row in self._where(EdgeRow.src_id, sorted(ids), *columns):
+            if row.dst_id in ids:
+                yield Edge(row.src_id, row.dst_id, row.type, row.weight, row.at)
+
+    def _where(self, key: InstrumentedAttribute[Any], values: Sequence[Any], *columns: Any) -> Iterator[Row[Any]]:
+        """The key and the columns of the rows that have one of these values, in order of the key."""
+        for part in _parts(values):
+            query = select(key, *columns).where(key.in_(part)).order_by(key, columns[0])
+            yield from self._tx.connection.execute(query)
+
+
+def _node_id(entity: int) -> str:
+    return f"ent_{entity}"
+
+
+def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), IN_ONE_QUERY):
+        yield values[start : start + IN_ONE_QUERY]

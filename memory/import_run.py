@@ -94,6 +94,8 @@ class ImportRun:
         ids: dict[str, str] = {}
         ours: set[str] = set()
         edges = list(plan.incoming.edges()) if alone else []
+        if progress is not None:
+            progress(0, total)
         records = plan.incoming.records()
         while batch := await _next(records, SMALL if alone else BATCH):
             ready = await self._prepared(batch)

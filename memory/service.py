@@ -182,9 +182,10 @@ class Memory:
         receipt = await self.core.write(actor, work)
         for location in receipt.files:
             await anyio.Path(location).unlink(missing_ok=True)
-        if await self._parts.keeper.wait_for([memory_id]):
-            receipt = replace(receipt, pending=())
-        return receipt
+        pending = () if await self._parts.keeper.wait_for([memory_id]) else receipt.pending
+        # The database may keep what was deleted for a while: in its log, or until its vacuum.
+        scrubbed = await self.core.db.scrub()
+        return replace(receipt, pending=pending if scrubbed else (*pending, "database pages"))
 
     async def restore(self, actor: Actor, memory_id: str, version: int, *, expect: int) -> MemCube:
         """Make an old version the next one; history only grows. Raises `UnknownName` for a version that there is not."""

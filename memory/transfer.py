@@ -67,14 +67,14 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How a file is to be imported. `format` None: told by its content. `name`: what a text without a name is called."""
+    """How a file is to be imported. Without `format` its content tells; without `name` a text is called by its digest."""
 
     format: Format | None = None
     mode: Mode = "skip"
     dry_run: bool = False
     embed: bool = True
     trust: bool = False
-    name: str = "document"
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class Transfer:
             registry.format_named(told["format"]),
             _mode(told["mode"]),
             embed=told["embed"] is True,
-            name=str(told["name"]),
+            name=None if told["name"] is None else str(told["name"]),
         )
         rights = Rights(told["trusted"] is True, told["keep_ids"] is True)
         allowed = await self._allowed(job.actor, str(told["vault_id"]))
@@ -215,9 +215,11 @@ class Transfer:
         data = await anyio.to_thread.run_sync(_read, source, wanted.format)
         if data is not None:
             format_ = wanted.format or registry.format_of(data)
-            found = await anyio.to_thread.run_sync(registry.read, format_, data, wanted.name)
             digest = hashlib.sha256(data).hexdigest()
-            yield of_drafts(format_, wanted.name, found, digest, allowed.vault, now), rights or Rights()
+            name = wanted.name or f"file-{digest[:12]}"
+            found = await anyio.to_thread.run_sync(registry.read, format_, data, name)
+            made = await anyio.to_thread.run_sync(of_drafts, format_, name, found, digest, allowed.vault, now)
+            yield made, rights or Rights()
             return
         staging = await anyio.to_thread.run_sync(tempfile.mkdtemp, "", "mneme-import-")
         try:

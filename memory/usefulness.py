@@ -34,8 +34,9 @@ from memory.units import Draw, plan
 from memory.workers import SYSTEM
 from runtime.errors import Conflict, Gone, InvalidInput, UnknownName
 
-# How old what ranking knows of a vault may be, when another process has counted.
+# How old what ranking knows of a vault may be: when another process has counted, and when a memory was edited.
 FRESH: Final = timedelta(seconds=5)
+RELOADED: Final = timedelta(minutes=1)
 # Vaults whose view is kept.
 KEPT: Final = 256
 PAGE: Final = 10
@@ -99,7 +100,7 @@ class Usefulness:
         """Effects of the memories beyond what is thought of one that was never measured: drawn with the seed (Thompson), or
         the means without one. Vaults that are not measured are left out, and with them their memories.
 
-        At most 5 s behind what other processes have counted. Raises `StorageError`.
+        At most 5 s behind what other processes have counted, and a minute behind an edit. Raises `StorageError`.
         """
         views = [view for view in await self._fresh(vault_ids) if view.explore != 0]
         if not views:
@@ -265,7 +266,7 @@ class Usefulness:
                     # Whoever waited finds what the one before has loaded.
                     view = self._views.get(vault_id)
                     if view is None or view.at < oldest:
-                        view = await self._core.read(SYSTEM, partial(effects.view, vault_id=vault_id))
+                        view = await self._core.read(SYSTEM, partial(_looked_at, vault_id=vault_id, known=view))
                         self._keep(view)
             found.append(view)
         return found
@@ -283,6 +284,12 @@ class Usefulness:
     async def _spend(self, actor: Actor, allowed: Access) -> None:
         if allowed.metered:
             await self._core.write(actor, partial(grants.spend, metered=[allowed]))
+
+
+def _looked_at(tx: Tx, vault_id: str, known: View | None) -> View:
+    if known is not None and known.loaded >= tx.now - RELOADED and known.stamp == effects.stamp(tx, vault_id):
+        return replace(known, at=tx.now)
+    return effects.view(tx, vault_id)
 
 
 def _measured_vaults(tx: Tx, ids: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 `Vaults` is `memory.vaults` of the service. What belongs together stands beside it and is reached through it: `grants`
 (who else may do what), `snapshots` (and going back to one), `branches` (what-if). Every call names who acts, and decides,
-writes and audits in one transaction. What is too large for one is a job, whose handlers are `HANDLERS`. The vault
+writes and audits in one transaction. What is too large for one is a job. The vault
 `default` is there for every user: it can be emptied, but neither renamed nor deleted. Source: memos §2.2, §3.5, §3.9,
 §3.10; contract §4.
 """
@@ -36,11 +36,6 @@ from memory.types import LIVE, Actor, Vault, VaultKind, Verb
 from runtime.errors import Conflict, InvalidInput, StorageError
 from runtime.ids import new_id
 
-HANDLERS: Final[Mapping[str, Handler]] = {
-    rollback.KIND: rollback.finish,
-    emptying.KIND: emptying.finish,
-    migrating.KIND: migrating.finish,
-}
 KINDS: Final[tuple[VaultKind, ...]] = get_args(VaultKind)
 EDITABLE: Final = frozenset({"name", "kind", "default_ttl_s", "default_sensitivity", "explore", "archived"})
 MAX_VAULT_NAME: Final = 200
@@ -72,6 +67,15 @@ class Vaults:
         self.snapshots = Snapshots(core)
         self.branches = Branches(core)
 
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """What executes the jobs (memory/workers.py)."""
+        return {
+            rollback.KIND: rollback.finish,
+            emptying.KIND: emptying.finish,
+            migrating.KIND: migrating.finish,
+        }
+
     async def get(self, actor: Actor, vault: str) -> Shown:
         """A vault."""
         await self._core.default_vault(actor)
@@ -92,10 +96,11 @@ class Vaults:
         explore: float | None = None,
     ) -> Shown:
         """Make a vault of the actor. Raises `Conflict` for a name that they have given already."""
-        vault_id = new_id("vlt")
         given = {"kind": kind, "default_ttl_s": default_ttl_s, "default_sensitivity": default_sensitivity}
         values = _checked({"name": name, "explore": explore, **given})
+        # First, so that it is the first of every list.
         await self._core.default_vault(actor)
+        vault_id = new_id("vlt")
 
         def work(tx: Tx) -> Shown:
             _refuse_taken(tx, values["name"])

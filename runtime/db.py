@@ -42,6 +42,10 @@ class Database(Protocol):
         """
         ...
 
+    async def scrub(self) -> bool:
+        """See to it that what was deleted is in no file any more, now; False when it will only be later."""
+        ...
+
     async def aclose(self) -> None:
         """Close every connection."""
         ...
@@ -90,6 +94,10 @@ class PostgreSQL:
         with driver_errors():
             async with self._engine.begin() as connection:
                 return await connection.run_sync(work)
+
+    async def scrub(self) -> bool:
+        """See `Database`. A deleted row stays in its page until the server's own vacuum."""
+        return False
 
     async def aclose(self) -> None:
         """See `Database`."""

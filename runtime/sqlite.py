@@ -62,6 +62,11 @@ class SQLite:
         result: T = await asyncio.wrap_future(job.future)
         return result
 
+    async def scrub(self) -> bool:
+        """See `Database`. Freed pages are overwritten when they are freed; this empties the write-ahead log."""
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._checkpoint)
+
     async def aclose(self) -> None:
         """See `Database`. What waits is written first."""
         if self._closed:
@@ -115,6 +120,14 @@ class SQLite:
             job.future.set_result(result)
         return True
 
+    def _checkpoint(self) -> bool:
+        with driver_errors():
+            driver = self._connected().connection.driver_connection
+            assert driver is not None
+            # Waits for readers as long as any statement does; some reader may stay longer.
+            busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
     def _connected(self) -> Connection:
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(mneme_writer=True)
@@ -143,6 +156,8 @@ def sqlite_engine(settings: Settings) -> Engine:
             "journal_mode=WAL",
             f"synchronous={settings.database.synchronous}",
             "foreign_keys=ON",
+            # What is deleted is overwritten with zeros, so that a purge leaves nothing behind.
+            "secure_delete=ON",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

@@ -12,7 +12,7 @@ from typing import Final
 
 import typer
 
-from api.cli import agents, db, doctor, keys, memory, models, run, serve
+from api.cli import agents, db, doctor, keys, mcp, memory, models, run, serve
 from api.cli.output import AsJson, print_json, remark
 from runtime.errors import InvalidInput, MnemeError, SettingsError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
+app.command("mcp")(mcp.mcp)
 app.command("run")(run.run)
 app.command("demo", hidden=True)(run.demo)
 app.add_typer(agents.app, name="agents")

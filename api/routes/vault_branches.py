@@ -24,7 +24,15 @@ from api.routes.memory_documented import MemoryBody, MemoryList
 from api.routes.memory_fields import MemoryId, PageSize, VaultRef
 from api.routes.memory_wire import EditRequest, MemoryDraft
 from api.routes.vault_answers import branch_body, clash_body, merged_body
-from api.routes.vault_documented import BranchBody, BranchDeleted, BranchList, BranchStale, MergedBody, MergeProblem
+from api.routes.vault_documented import (
+    BranchBody,
+    BranchDeleted,
+    BranchList,
+    BranchStale,
+    MergedBody,
+    MergeProblem,
+    problem,
+)
 from api.routes.vault_wire import BranchMerge, BranchPath, BranchRequest
 from memory.service import Memory
 from memory.types import Actor, MemCube
@@ -32,20 +40,12 @@ from runtime.errors import Stale, UnknownName
 
 # Below the prefix of api/routes/vaults.py.
 router = APIRouter(prefix="/{vault}", route_class=Route)
-STALE: Final[Responses] = {
-    412: {
-        "description": "it was changed on the branch since you read it; `current` is what it is now",
-        "content": {"application/problem+json": {"schema": BranchStale.model_json_schema(by_alias=True)}},
-    }
-}
+STALE: Final = problem(412, BranchStale, "it was changed on the branch since you read it; `current` is what it is now")
 EDITED: Final[Responses] = {**answers(MemoryBody, 404, 409, 410, 412, 413, 415, 428), **STALE}
 DELETED: Final[Responses] = {**answers(BranchDeleted, 404, 409, 410, 412, 428), **STALE}
 MERGED: Final[Responses] = {
     **answers(MergedBody, 404, 409, 413, 415),
-    409: {
-        "description": "nothing was merged; `conflicts` says why",
-        "content": {"application/problem+json": {"schema": MergeProblem.model_json_schema(by_alias=True)}},
-    },
+    **problem(409, MergeProblem, "nothing was merged; `conflicts` says why"),
 }
 
 

@@ -33,6 +33,7 @@ from api.routes.vault_documented import (
     VaultErased,
     VaultList,
     VaultStale,
+    problem,
 )
 from api.routes.vault_wire import (
     ComposeRequest,
@@ -50,12 +51,7 @@ from memory.vaults import Shown
 from runtime.errors import Stale, UnknownName
 
 router = APIRouter(prefix="/api/vaults", tags=["vaults"], route_class=Route)
-STALE: Final[Responses] = {
-    412: {
-        "description": "it was changed since you read it; `current` is what it is now",
-        "content": {"application/problem+json": {"schema": VaultStale.model_json_schema(by_alias=True)}},
-    }
-}
+STALE: Final = problem(412, VaultStale, "it was changed since you read it; `current` is what it is now")
 CHANGED: Final[Responses] = {**answers(VaultBody, 404, 409, 412, 413, 415, 428), **STALE}
 ERASED: Final[Responses] = {
     **answers(VaultErased, 404, 409, 412, 428, 429),

@@ -86,7 +86,8 @@ def documentation(folder: Path, *, paragraphs: int, questions: int, seed: int) -
             # The words of the question must not stand in the answer as they are.
             if len(asked) < questions and fresh and fresh[0][1] in texts and summary not in fresh[0][1]:
                 asked.setdefault(summary, texts[fresh[0][1]])
-        if len(texts) >= paragraphs and len(asked) >= questions:
+        # Questions are about paragraphs that are taken up, so there will be no more of them either.
+        if len(texts) >= paragraphs:
             break
     return Labelled(list(texts), list(asked), list(asked.values()), places)
 

@@ -45,6 +45,9 @@ class Floats:
         self.dim = self.out_dim = dim
         self._format = FORMATS[name]
         self.bytes_per_vector = dim * self._format.itemsize
+        # Looking up the number of each byte is five times faster than converting it.
+        every = np.arange(256, dtype=np.uint8)
+        self._numbers: Vectors | None = every.view(self._format).astype(np.float32) if name in LARGEST else None
 
     def encode(self, vectors: Vectors) -> Codes:
         """See `Codec`."""
@@ -53,8 +56,10 @@ class Floats:
 
     def decode(self, codes: Codes) -> Vectors:
         """See `Codec`."""
-        rows = rows_of(codes, self.bytes_per_vector).view(self._format)
-        return unit(rows.astype(np.float32))
+        rows = rows_of(codes, self.bytes_per_vector)
+        if self._numbers is not None:
+            return unit(self._numbers[rows])
+        return unit(rows.view(self._format).astype(np.float32))
 
     def project(self, queries: Vectors) -> Vectors:
         """See `Codec`."""

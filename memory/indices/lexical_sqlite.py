@@ -52,9 +52,7 @@ class Fts5:
 
     @staticmethod
     def scrub(connection: Connection) -> None:
-        # A delete only adds a mark to the newest segment; the words stay in the old ones until all are merged. Pages that
-        # become free are overwritten with zeros.
-        connection.execute(text("PRAGMA secure_delete = ON"))
+        # A delete only adds a mark to the newest segment; the words stay in the old ones until all are merged.
         connection.execute(text("INSERT INTO memory_fts(memory_fts) VALUES('optimize')"))
 
     @staticmethod

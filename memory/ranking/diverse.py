@@ -16,19 +16,18 @@ LAMBDA: Final = 0.7
 ALIKE: Final = 0.9
 
 
-def varied(texts: Sequence[str], scores: Sequence[float], limit: int) -> list[int]:
-    """Places of at most `limit` texts, in the order in which they are shown. `scores` are in no order; the best
-    counts as 1 and no score, or the lowest below it, as 0."""
-    if not texts:
-        return []
-    low, high = min(0.0, *scores), max(scores)
-    span = (high - low) or 1.0
-    relevance = [(score - low) / span for score in scores]
+def varied(texts: Sequence[str]) -> list[int]:
+    """The places of the texts, which are given best first, in the order in which they are shown.
+
+    Relevance falls evenly from 1 to 0 over the list, because scores have no scale: a repetition falls behind about 40 % of
+    the list.
+    """
+    relevance = [1 - place / max(1, len(texts) - 1) for place in range(len(texts))]
     said = [words.telling(text) for text in texts]
     repeated = [0.0] * len(texts)
     left = list(range(len(texts)))
     chosen: list[int] = []
-    while left and len(chosen) < limit:
+    while left:
         best = max(left, key=lambda place: (LAMBDA * relevance[place] - (1 - LAMBDA) * repeated[place], -place))
         left.remove(best)
         chosen.append(best)

@@ -20,7 +20,7 @@ def selected(hits: Sequence[RecallHit], query: Query) -> tuple[list[RecallHit], 
     left = [hit for hit in hits if query.min_score is None or hit.score >= query.min_score]
     left.sort(key=lambda hit: -hit.score)
     if query.diverse:
-        order = varied([hit.memory.content for hit in left], [hit.score for hit in left], len(left))
+        order = varied([hit.memory.content for hit in left])
         left = [left[place] for place in order]
     kept: list[RecallHit] = []
     tokens = 0

@@ -108,9 +108,9 @@ def test_words_become_a_correction(served: Served, vault: str) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({}, 422),
-        ({"helpful": True}, 422),
-        ({"run_id": "run_" + "0" * 32}, 422),
+        ({}, 400),
+        ({"helpful": True}, 400),
+        ({"run_id": "run_" + "0" * 32}, 400),
         ({"helpful": "yes", "run_id": "run_" + "0" * 32}, 422),
         ({"helpful": True, "run_id": "run_" + "0" * 32}, 404),
         ({"helpful": True, "run_id": "nonsense"}, 404),

@@ -508,7 +508,7 @@ async def test_a_batch_that_fails_leaves_nothing_of_itself(
     seen: list[tuple[int, int]] = []
     with pytest.raises(RuntimeError, match="the plug"):
         await transfer.import_(ANN, other, path, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(4, 10)]
+    assert seen == [(0, 10), (4, 10)]
     assert len(await cubes(core, other)) == 4
     monkeypatch.setattr(store, "insert_all", real)
     again = await transfer.import_(ANN, other, path)
@@ -827,7 +827,7 @@ async def test_killed_in_the_middle_and_started_again_gives_exactly_the_rows(
     home = await vault_id(core)
     command = [sys.executable, "-c", CHILD, str(core.settings.home), home, str(file)]
     root = Path(__file__).parents[2]
-    for batches, pause in ((1, 0.0), (1, 0.05)):
+    for batches, pause in ((2, 0.0), (2, 0.05)):
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, text=True) as process:  # noqa: ASYNC220
             assert process.stdout is not None
             for _ in range(batches):

@@ -416,10 +416,14 @@ async def test_the_budget_bounds_the_text_and_takes_what_still_fits(shelf: Shelf
 async def test_near_repetitions_give_way(shelf: Shelf) -> None:
     for place in range(3):
         await shelf.lab.put("The heron nests in the old willow.", session_id="s", position=place * 10)
-    await shelf.lab.put("An old willow is here")
-    repeated = await shelf.texts("heron old willow", mode="lexical", k=2, diverse=False)
-    assert repeated == ["The heron nests in the old willow."] * 2
-    assert await shelf.texts("heron old willow", mode="lexical", k=2) == [repeated[0], "An old willow is here"]
+    for place in ("mill", "bridge", "lake"):
+        await shelf.lab.put(f"An old willow stands at the {place}")
+    nests = "The heron nests in the old willow."
+    repeated = await shelf.texts("heron nests old willow", mode="lexical", diverse=False)
+    assert repeated[:3] == [nests] * 3
+    varied = await shelf.texts("heron nests old willow", mode="lexical")
+    assert varied[:2] != [nests, nests]
+    assert sorted(varied) == sorted(repeated)
 
 
 async def test_a_raw_memory_gives_way_to_what_was_extracted_from_it(shelf: Shelf, core: Core) -> None:

@@ -29,7 +29,7 @@ from memory.tables import (
 from memory.tx import Tx
 from memory.types import Actor, MemCube
 from memory.units import plan
-from memory.usefulness import FRESH, Usefulness
+from memory.usefulness import FRESH, RELOADED, Usefulness
 from runtime import run_log
 from runtime.errors import Conflict, Forbidden, Gone, InvalidInput, UnknownName
 from runtime.events import AnyPayload, MemoryRead, RunCancelledEvent, RunFailed, RunFinished, StepCompleted
@@ -422,14 +422,22 @@ async def test_a_vault_that_is_switched_off_does_not_rank_and_is_not_measured(
     assert (await usefulness.vault(ANN, "default")).explore == 0
 
 
-async def test_ranking_follows_other_processes_within_seconds(core: Core, clock: SetClock) -> None:
+async def test_ranking_follows_other_processes_within_seconds_and_edits_within_a_minute(
+    core: Core, clock: SetClock
+) -> None:
     cube = await put(core, "Try small numbers first")
     here, there = Usefulness(core), Usefulness(core)
     assert (await here.draws([cube.vault_id], [cube.id], None)).effects == {}
     await helped(core, there, cube, 8)
     assert (await there.draws([cube.vault_id], [cube.id], None)).effects != {}
     clock.pass_by(FRESH.total_seconds() + 1)
-    assert (await here.draws([cube.vault_id], [cube.id], None)).effects != {}
+    known = await here.draws([cube.vault_id], [cube.id], None)
+    assert known == await there.draws([cube.vault_id], [cube.id], None)
+    await edit(core, cube, "Try large numbers first")
+    clock.pass_by(FRESH.total_seconds() + 1)
+    assert await here.draws([cube.vault_id], [cube.id], None) == known
+    clock.pass_by(RELOADED.total_seconds())
+    assert (await here.draws([cube.vault_id], [cube.id], None)).effects == {}
 
 
 async def test_a_recall_of_ten_memories_costs_less_than_a_third_of_a_millisecond(

@@ -35,7 +35,7 @@ from memory.tables import (
 )
 from memory.tx import Tx
 from memory.types import Actor, Change, Draft, MemCube, Source, Verb
-from memory.vaults import HANDLERS, Vaults
+from memory.vaults import Vaults
 from runtime.errors import Conflict, Forbidden, InvalidInput, Stale, UnknownName
 from runtime.ids import new_id
 from tests.memory.conftest import ANN, BOB, put, vault_id
@@ -416,7 +416,7 @@ async def test_many_memories_are_erased_by_a_job_that_goes_on_where_it_stopped(
 async def execute(core: Core, job_id: str) -> dict[str, Any]:
     job = await core.write(ANN, lambda tx: jobs.claim(tx, job_id))
     assert job is not None
-    result = await HANDLERS[job.kind](JobRun(core, job))
+    result = await Vaults(core).handlers[job.kind](JobRun(core, job))
     await core.write(ANN, lambda tx: jobs.finish(tx, job, result))
     return dict(result)
 

