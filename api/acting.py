@@ -30,11 +30,16 @@ def acting(scope: Scope) -> Callable[..., Awaitable[Actor]]:
             Header(alias=CONTEXT, description="the agent, app or session that acts; grants may be bound to one"),
         ] = None,
     ) -> Actor:
-        if context is not None and not (0 < len(context) <= MAX_CONTEXT and context.isprintable()):
-            raise InvalidInput(f"{CONTEXT}: expected 1 to {MAX_CONTEXT} printable characters", param=CONTEXT)
-        return Actor(identity.user_id, context, identity.may("admin"))
+        return actor_of(identity, context)
 
     return dependency
+
+
+def actor_of(identity: Identity, context: str | None) -> Actor:
+    """The holder of the credential, in that context. Raises `InvalidInput` for one that is no name."""
+    if context is not None and not (0 < len(context) <= MAX_CONTEXT and context.isprintable()):
+        raise InvalidInput(f"{CONTEXT}: expected 1 to {MAX_CONTEXT} printable characters", param=CONTEXT)
+    return Actor(identity.user_id, context, identity.may("admin"))
 
 
 def memory_of(request: Request) -> Memory:

@@ -61,6 +61,12 @@ def missing(connection: Connection, profile_id: str, *, after: int, limit: int) 
     return [Unembedded(*row) for row in connection.execute(query)]
 
 
+def count_missing(connection: Connection, profile_id: str) -> int:
+    """How many memories have no vector in the profile."""
+    query = select(func.count()).select_from(MemoryRow).where(_to_embed(), ~_has_vector(profile_id))
+    return connection.execute(query).scalar_one()
+
+
 def keep(
     connection: Connection, *, profile_id: str, batch: Sequence[Unembedded], vectors: Mapping[int, Vector]
 ) -> None:

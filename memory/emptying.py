@@ -106,6 +106,7 @@ async def empty(core: Core, actor: Actor, vault: str, *, expect: int, delete: bo
 
     told, files = await core.write(actor, work)
     await _unlink(files)
+    await core.db.scrub()
     return told
 
 
@@ -139,7 +140,9 @@ async def finish(run: JobRun) -> Mapping[str, JsonValue]:
         removed, memories = _told(tx, vault_id, run.job)
         return Emptied(vault_id, tx.now, deleted, memories, removed, tuple(stale)[:TOLD], tuple(runs)[:TOLD])
 
-    return body(await run.commit(end, done=total))
+    told = await run.commit(end, done=total)
+    await run.core.db.scrub()
+    return body(told)
 
 
 def body(told: Emptied) -> dict[str, JsonValue]:

@@ -112,9 +112,11 @@ class ImportRun:
 
     async def _prepared(self, batch: Sequence[Record]) -> list[Ready]:
         """Vectors and verdicts of what is new in a batch."""
-        plan = self._plan
-        decisions = await self._core.read(self._actor, partial(_resolve, plan=plan, records=batch))
-        new = [record for record, decision in zip(batch, decisions, strict=True) if decision.how == "new"]
+        plan, new = self._plan, batch
+        # Where there is nothing to make and nothing to judge, looking at what is there can wait for the transaction.
+        if self._embed or not plan.incoming.trusted:
+            decisions = await self._core.read(self._actor, partial(_resolve, plan=plan, records=batch))
+            new = [record for record, decision in zip(batch, decisions, strict=True) if decision.how == "new"]
         vectors = dict(zip((record.id for record in new), await self._vectors(new), strict=True))
         verdicts = dict(zip((record.id for record in new), await self._verdicts(new, vectors), strict=True))
         reused = self._reused is not None

@@ -94,7 +94,7 @@ class Handler(Protocol):
     """Does the work of one kind of job. May be called again for the same job after a crash or a failure, and then goes
     on behind `job.done` and from `job.result`. Raises `MnemeError`s."""
 
-    async def __call__(self, run: JobRun, /) -> Mapping[str, JsonValue]:
+    def __call__(self, run: JobRun, /) -> Awaitable[Mapping[str, JsonValue]]:
         """The result, small and without text of memories."""
         ...
 

@@ -54,7 +54,13 @@ class Keeper:
         self._placing = placing
         self._resident = resident
         self._taking = anyio.Lock()
-        self._relay = Relay(core, spaces, name=new_id("rly"), alone=placing.alone)
+        self._relay = Relay(
+            core,
+            spaces,
+            name=new_id("rly"),
+            alone=placing.alone,
+            follow=lambda: follow(core, spaces, placing.open_space),
+        )
 
     async def run(self) -> None:
         """Look after them until cancelled."""

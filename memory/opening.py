@@ -23,6 +23,7 @@ from memory.encoders.registry import open_encoder
 from memory.gate import Gate
 from memory.indices.hypergraph import Hypergraph
 from memory.keeper import Keeper
+from memory.moves import Moves
 from memory.pipelines.requests import Learning
 from memory.placing import Placing
 from memory.profiles import StoredProfile
@@ -61,7 +62,8 @@ async def open_memory(
         spaces = Spaces(await placing.open_space(profile))
         stack.push_async_callback(spaces.aclose)
         await follow(core, spaces, placing.open_space)
-        memory = _wired(core, spaces, keeper := Keeper(core, spaces, placing, resident=leads is not None))
+        keeper = Keeper(core, spaces, placing, resident=leads is not None)
+        memory = _wired(core, spaces, keeper, Moves(core, spaces, placing.open_space))
         failure: Exception | None = None
         async with anyio.create_task_group() as background:
             background.start_soon(memory.uses.run)
@@ -78,7 +80,7 @@ async def open_memory(
             raise failure
 
 
-def _wired(core: Core, spaces: Spaces, keeper: Keeper) -> Memory:
+def _wired(core: Core, spaces: Spaces, keeper: Keeper, moves: Moves) -> Memory:
     gate, usefulness = Gate(core, spaces), Usefulness(core)
     return Memory(
         core,
@@ -93,6 +95,7 @@ def _wired(core: Core, spaces: Spaces, keeper: Keeper) -> Memory:
             transfer=Transfer(core, spaces, gate),
             usefulness=usefulness,
             learning=Learning(core),
+            moves=moves,
         ),
     )
 

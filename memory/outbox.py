@@ -9,7 +9,7 @@ claim memories by a lease. Source: memos §3.13, §5; design storage §6.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -68,11 +68,21 @@ class Batch:
 class Relay:
     """Applies the outbox. `alone`: no other process writes to these indexes."""
 
-    def __init__(self, core: Core, spaces: Spaces, *, name: str, alone: bool) -> None:
+    def __init__(
+        self,
+        core: Core,
+        spaces: Spaces,
+        *,
+        name: str,
+        alone: bool,
+        follow: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """`follow` opens the spaces that another process has made meanwhile (memory/reembed.py)."""
         self._core = core
         self._spaces = spaces
         self._name = name
         self._alone = alone
+        self._follow = follow
         self._news = anyio.Event()
         self._step = anyio.Lock()
 
@@ -100,6 +110,7 @@ class Relay:
             entries = await self._due()
             if not entries:
                 return 0
+            await self._catch_up()
             spaces = self._spaces.written
             batch = await self._core.read(SYSTEM, lambda tx: _load(tx, entries, spaces))
             for space in spaces:
@@ -113,6 +124,17 @@ class Relay:
         """Apply nothing within the block."""
         async with self._step:
             yield
+
+    async def _catch_up(self) -> None:
+        """Open what the database says is written to: an entry that is carried into the others only would be lost to it.
+        Asked after the entries are known, so that no space can be younger than all that this process knows of."""
+        if self._follow is None:
+            return
+        try:
+            await self._follow()
+        except (ModelError, SettingsError, StorageError) as error:
+            # What is open goes on being served; the reconciler finds what the other space lacks.
+            log.warning("outbox.space_not_opened", code=error.code, error=error.message)
 
     async def _due(self) -> list[Entry]:
         now = self._core.clock.now()

@@ -41,6 +41,7 @@ ROUNDS = 20
 FIT_SAMPLE = 50_000
 FIT_FACTOR = 2
 OpenSpace = Callable[[StoredProfile], Awaitable[Space]]
+Progress = Callable[[int, int], None]
 
 log = get_logger(__name__)
 
@@ -64,13 +65,16 @@ class Reembedding:
         settle: Callable[[], Awaitable[None]],
         *,
         batch: int = BATCH,
+        progress: Progress = lambda done, total: None,
     ) -> None:
-        """`open_space` opens encoder and index of a profile; `settle` returns when the outbox that was there is done."""
+        """`open_space` opens encoder and index of a profile; `settle` returns when the outbox that was there is done.
+        `progress` is told how many memories were embedded, and of how many."""
         self._core = core
         self._spaces = spaces
         self._open_space = open_space
         self._settle = settle
         self._batch = batch
+        self._progress = progress
 
     async def begin(self, encoder: Encoder, codec: str, *, refit: bool = False, seed: int = 0) -> StoredProfile:
         """The profile of encoder and codec, made and written to from here on; with `refit` another one of the same codec.
@@ -137,13 +141,16 @@ class Reembedding:
 
     async def fill(self, profile: StoredProfile) -> None:
         """Embed every memory that has no vector in the profile. Raises `ModelError`, `StorageError`."""
-        cursor = profile.cursor
+        cursor, done = profile.cursor, 0
+        total = await self._core.db.read(lambda c: backlog.count_missing(c, profile.id))
         for _ in range(ROUNDS):
             while batch := await self._missing(profile.id, cursor, self._batch):
                 vectors = await self._vectors(profile, batch)
                 cursor = batch[-1].seq
                 await self._core.db.write(partial(backlog.keep, profile_id=profile.id, batch=batch, vectors=vectors))
                 self._core.committed()
+                done += len(batch)
+                self._progress(done, max(done, total))
             if not await self._missing(profile.id, 0, 1):
                 return
             cursor = 0

@@ -9,7 +9,7 @@ Source: memos §3.5 (2), §7 (11).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,12 +18,13 @@ from pydantic import JsonValue
 from sqlalchemy import func, or_, select, update
 
 from memory import access, audit, jobs, rows, store, vault_lock, versions
+from memory.bulk import change_all
 from memory.core import Core
 from memory.jobs import JobRun
 from memory.lifecycle import lifetime_over
 from memory.merging import hold
 from memory.snapshots import DIFFERS, Snapshot, digest_now, get, is_newcomer, versions_of
-from memory.tables import ArtifactRow, MemoryRow, SnapshotItemRow, VersionRow
+from memory.tables import MemoryRow, SnapshotItemRow, VersionRow
 from memory.tx import Tx
 from memory.types import LIVE, Actor, MemCube
 from runtime.errors import Forbidden
@@ -33,6 +34,7 @@ KIND: Final = "vault.rollback"
 AT_ONCE: Final = 5000
 BATCH: Final = 250
 GONE: Final = frozenset({"deleted", "expired"})
+CLAIMED: Final = store.IDENTITY | {"state"}
 # When a deleted memory is to be purged counts from the deletion that is in force.
 RESTORED: Final = ("content", *(name for name in rows.HEADER if name not in ("kind", "origin", "purge_after")))
 
@@ -66,15 +68,16 @@ async def rollback(core: Core, actor: Actor, vault: str, snapshot_id: str, *, at
         vault_lock.refuse_held(tx, vault_id)
         if allowed.rule != "owner":
             _refuse_frozen(tx, snapshot)
-        _free_texts(tx, snapshot)
-        if _count(tx, snapshot) > at_once:
+        differing = _differing(tx, snapshot)
+        _free_texts(tx, snapshot, differing)
+        if len(differing) + _newcomers(tx, snapshot) > at_once:
             vault_lock.take(tx, vault_id, job_id)
             jobs.enqueue(tx, job_id, KIND, {"vault_id": vault_id, "snapshot_id": snapshot_id})
             report = Rolled(snapshot_id, job_id=job_id)
         else:
             vault_lock.release(tx, vault_id)
             archived = _archive_newcomers(tx, snapshot, None)
-            restored = _restore(tx, snapshot, _differing(tx, snapshot))
+            restored = _restore(tx, snapshot, differing)
             report = _report(tx, snapshot, restored, archived)
         _audited(tx, snapshot, allowed.rule, report)
         return report
@@ -123,9 +126,9 @@ def body(report: Rolled) -> dict[str, JsonValue]:
     return {**asdict(report), "purged": list(report.purged), "expired": list(report.expired)}
 
 
-def _count(tx: Tx, snapshot: Snapshot) -> int:
-    newcomers = select(func.count()).select_from(MemoryRow).where(*is_newcomer(snapshot))
-    return len(_differing(tx, snapshot)) + int(tx.connection.execute(newcomers).scalar_one())
+def _newcomers(tx: Tx, snapshot: Snapshot) -> int:
+    query = select(func.count()).select_from(MemoryRow).where(*is_newcomer(snapshot))
+    return int(tx.connection.execute(query).scalar_one())
 
 
 def _size(tx: Tx, snapshot_id: str) -> int:
@@ -158,61 +161,74 @@ def _refuse_frozen(tx: Tx, snapshot: Snapshot) -> None:
         )
 
 
-def _free_texts(tx: Tx, snapshot: Snapshot) -> None:
-    """Let go of the texts of all that will be looked at: two memories may get each other's. Each one claims its text again
-    when it is looked at."""
-    changed = (
-        select(SnapshotItemRow.memory_id)
-        .join(MemoryRow, MemoryRow.id == SnapshotItemRow.memory_id)
-        .where(SnapshotItemRow.snapshot_id == snapshot.id, DIFFERS)
-    )
-    tx.connection.execute(update(MemoryRow).where(MemoryRow.id.in_(changed)).values(content_hash=None))
+def _free_texts(tx: Tx, snapshot: Snapshot, ids: Sequence[str]) -> None:
+    """Let go of the texts and places that will change: two memories may get each other's. Each claims its own again when
+    it is restored."""
+    for part in _parts(ids):
+        freed = [cube.seq for cube, new in _plans(tx, snapshot, part) if new.keys() & CLAIMED]
+        tx.connection.execute(update(MemoryRow).where(MemoryRow.seq.in_(freed)).values(content_hash=None))
 
 
 def _archive_newcomers(tx: Tx, snapshot: Snapshot, limit: int | None) -> int:
     query = select(MemoryRow.id).where(*is_newcomer(snapshot)).order_by(MemoryRow.id).limit(limit).with_for_update()
-    found = rows.cubes(tx, tx.connection.execute(query).scalars().all())
-    for cube in found.values():
-        store.change(tx, cube, kind="state", reason=_reason(snapshot), state="archived")
+    found = tx.connection.execute(query).scalars().all()
+    for part in _parts(found):
+        cubes = rows.cubes(tx, part).values()
+        change_all(tx, [(cube, {"state": "archived"}) for cube in cubes], kind="state", reason=_reason(snapshot))
     return len(found)
 
 
 def _restore(tx: Tx, snapshot: Snapshot, ids: Sequence[str]) -> int:
     """Make each of these memories what it was; how many were not."""
     count = 0
-    for start in range(0, len(ids), rows.IN_ONE_QUERY):
-        part = ids[start : start + rows.IN_ONE_QUERY]
+    for part in _parts(ids):
         hold(tx, part)
-        then = versions_of(tx, snapshot.id, part)
-        for memory_id, cube in sorted(rows.cubes(tx, part).items()):
-            if not then[memory_id].redacted:
-                count += _restore_one(tx, cube, versions.restored(cube, then[memory_id]), _reason(snapshot))
+        plans = _plans(tx, snapshot, part)
+        changed = [(cube, new) for cube, new in plans if new]
+        for kind in ("restore", "state"):
+            # A frozen memory takes no change of another kind.
+            mine = [(cube, new) for cube, new in changed if (cube.state == "frozen") == (kind == "state")]
+            change_all(tx, mine, kind=kind, reason=_reason(snapshot))
+        _claim(tx, [cube for cube, new in plans if not new])
+        count += len(changed)
     return count
 
 
-def _restore_one(tx: Tx, cube: MemCube, then: MemCube, reason: str) -> bool:
-    over = lifetime_over(then.state, then.expires_at, then.sensitivity, tx.now)
-    new: dict[str, Any] = {}
-    if not (over and cube.state in GONE):
-        new = {name: getattr(then, name) for name in RESTORED if getattr(then, name) != getattr(cube, name)}
+def _claim(tx: Tx, same: Sequence[MemCube]) -> None:
+    """Let live memories have their texts again that a rollback had freed which broke off."""
+    seqs = [cube.seq for cube in same if cube.state in LIVE]
+    query = select(MemoryRow.seq).where(MemoryRow.seq.in_(seqs), MemoryRow.content_hash.is_(None))
+    unclaimed = set(tx.connection.execute(query).scalars())
+    for cube in same:
+        if cube.seq in unclaimed:
+            claim = store.identity(tx, cube, cube)
+            tx.connection.execute(update(MemoryRow).where(MemoryRow.seq == cube.seq).values(**claim))
+
+
+def _plans(tx: Tx, snapshot: Snapshot, ids: Sequence[str]) -> list[tuple[MemCube, dict[str, Any]]]:
+    """What each memory is and the fields that are to be given back; those that were purged are left out."""
+    then = versions_of(tx, snapshot.id, ids)
+    return [
+        (cube, _plan(cube, versions.restored(cube, then[cube.id]), tx.now))
+        for cube in sorted(rows.cubes(tx, ids).values(), key=lambda cube: cube.id)
+        if not then[cube.id].redacted
+    ]
+
+
+def _plan(cube: MemCube, then: MemCube, now: datetime) -> dict[str, Any]:
+    if cube.state in GONE and lifetime_over(then.state, then.expires_at, then.sensitivity, now):
+        return {}
+    new = {name: getattr(then, name) for name in RESTORED if getattr(then, name) != getattr(cube, name)}
     if new.keys() <= {"deleted_at"}:
-        new = {}
+        return {}
     if "state" in new:
         kept = {"deleted": store.DELETED_KEPT, "expired": store.EXPIRED_KEPT}.get(then.state)
-        new["purge_after"] = None if kept is None else tx.now + kept
-        if then.state in GONE:
-            tx.connection.execute(
-                update(ArtifactRow)
-                .where(ArtifactRow.memory_id == cube.id, ArtifactRow.state != "evicted")
-                .values(state="stale")
-            )
-    if new:
-        # A frozen memory takes no change of another kind.
-        store.change(tx, cube, kind="state" if cube.state == "frozen" else "restore", reason=reason, **new)
-    if cube.state in LIVE and not new.keys() & (store.IDENTITY | {"state"}):
-        claimed = store.identity(tx, cube, cube)
-        tx.connection.execute(update(MemoryRow).where(MemoryRow.seq == cube.seq).values(**claimed))
-    return bool(new)
+        new["purge_after"] = None if kept is None else now + kept
+    return new
+
+
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + rows.IN_ONE_QUERY] for start in range(0, len(ids), rows.IN_ONE_QUERY))
 
 
 def _report(tx: Tx, snapshot: Snapshot, restored: int, archived: int) -> Rolled:

@@ -54,6 +54,7 @@ NAMED: Final = re.compile(
     (?P<name> pass(?:word|wd|phrase|code|wort) | kennwort | pwd | contraseña | mot\ de\ passe | senha
       | (?:api|access|secret|private|auth|encryption)[\ _-]?key | (?:access|auth|api|bearer|refresh|secret)[\ _-]?token
       | client[\ _-]?secret | secret | token )
+    (?: \s+ (?:of|for|to|on|at|für|von|zum|de|du|del|do|da) \s+ [^\n.;:=]{1,40}? )?
     ["'\]]{0,2} \s* (?P<sign> = | : | => | :=
       | \b(?:is|was|ist|lautet|es|est|é)\b\s*(?:(?:now|set\ to|still|jetzt)\b\s*){0,2}:? ) \s*
     (?P<quote>["'`“„«]?) (?P<value>[^\s"'`“”„«»,;]{4,200})

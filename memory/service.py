@@ -22,6 +22,7 @@ from memory.jobs import Handler
 from memory.keeper import Keeper, Reindexed
 from memory.lifecycle import lifetime_over
 from memory.listing import Page, Where, page
+from memory.moves import Moves
 from memory.pipelines.asking import Asker
 from memory.pipelines.base import Parts as PipelineParts
 from memory.pipelines.handlers import handlers
@@ -55,6 +56,7 @@ class Parts:
     transfer: Transfer
     usefulness: Usefulness
     learning: Learning
+    moves: Moves
 
 
 class Memory:
@@ -69,6 +71,7 @@ class Memory:
         self.transfer = parts.transfer
         self.usefulness = parts.usefulness
         self.learning = parts.learning
+        self.moves = parts.moves
 
     async def add(
         self,

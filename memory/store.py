@@ -38,6 +38,8 @@ LEXICAL = frozenset({"content", "title", "speaker", "entities", "subject", "attr
 IDENTITY = frozenset({"content", "semantic_type", "subject", "attribute", "session_id", "position"})
 # Of these there is one current statement about an attribute of a subject; a newer one takes its place.
 SLOTTED = ("fact", "preference")
+CUBE = frozenset(item.name for item in fields(MemCube))
+SOURCE = tuple(item.name for item in fields(Source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +316,7 @@ def _row_of(tx: Tx, item: NewMemory, position: int | None) -> dict[str, Any]:
 
 
 def _made(row: Mapping[str, Any], seq: int) -> MemCube:
-    known = {item.name for item in fields(MemCube)}
-    values = {name: value for name, value in row.items() if name in known}
+    values = {name: value for name, value in row.items() if name in CUBE}
     for name in rows.LISTS:
         values[name] = tuple(values[name])
     return MemCube(seq=seq, **values)
@@ -403,7 +404,7 @@ def _write_sources(tx: Tx, sources: Sequence[tuple[MemCube, Source]]) -> None:
 
 
 def _source_row(cube: MemCube, source: Source) -> dict[str, Any]:
-    told = {item.name: getattr(source, item.name) for item in fields(Source)}
+    told = {name: getattr(source, name) for name in SOURCE}
     digest = hashlib.sha256(repr(sorted(told.items(), key=lambda item: item[0])).encode(errors="surrogatepass"))
     return {
         "id": new_id("src"),

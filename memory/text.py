@@ -29,7 +29,7 @@ def normalise(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """The words of the normalised text, in order; `don't` is one, and so is each sign of Chinese or Japanese."""
-    return WORD.findall(normalise(text))
+    return [found.group() for found in WORD.finditer(normalise(text))]
 
 
 def triples(text: str) -> frozenset[tuple[str, ...]]:
@@ -51,9 +51,9 @@ def simhash(text: str) -> int:
     digests = b"".join(hashlib.blake2b(s.encode(errors="surrogatepass"), digest_size=8).digest() for s in shingles)
     bits = np.unpackbits(np.frombuffer(digests, np.uint8).reshape(-1, 8), axis=1)
     majority = np.packbits(bits.sum(axis=0) * 2 > len(bits))
-    return int.from_bytes(majority.tobytes(), "big", signed=True)
+    return int.from_bytes(bytes(majority), "big", signed=True)
 
 
 def distance(a: int, b: int) -> int:
     """Number of bits in which two fingerprints differ, 0 to 64."""
-    return ((a ^ b) & (2**BITS - 1)).bit_count()
+    return ((a ^ b) & ((1 << BITS) - 1)).bit_count()

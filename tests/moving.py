@@ -23,7 +23,7 @@ from memory.indices.base import Filter, Vector, VectorHit
 from memory.indices.exact import ExactIndex
 from memory.outbox import Relay
 from memory.profiles import StoredProfile
-from memory.reembed import Reembedding, settled
+from memory.reembed import Reembedding, follow, settled
 from memory.spaces import Space, Spaces
 from memory.tables import BlobRow, MemoryRow
 from memory.types import Actor, Draft, MemCube
@@ -128,7 +128,14 @@ async def running(core: Core, *encoders: Encoder, codec: str = "int8") -> AsyncI
     profile = await core.db.write(lambda c: profiles.ensure(c, made, encoders[0].profile, codec, now))
     process.spaces = Spaces(await process.open_space(profile))
     async with anyio.create_task_group() as background:
-        background.start_soon(Relay(core, process.spaces, name="relay", alone=True).run)
+        relay = Relay(
+            core,
+            process.spaces,
+            name="relay",
+            alone=True,
+            follow=lambda: follow(core, process.spaces, process.open_space),
+        )
+        background.start_soon(relay.run)
         yield process
         background.cancel_scope.cancel()
     await process.spaces.aclose()

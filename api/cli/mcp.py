@@ -40,7 +40,7 @@ async def _serve(settings: Settings, context: str | None) -> int:
     from mcp.server.stdio import stdio_server
 
     from agents.build import open_service
-    from api.acting import acting
+    from api.acting import actor_of
     from api.mcp.calling import Caller
     from api.mcp.server import build
     from api.model_server import with_base_url
@@ -51,7 +51,7 @@ async def _serve(settings: Settings, context: str | None) -> int:
     async with stop_on_signals() as stop, open_service(with_base_url(settings), take_queued=False) as service:
         local = await service.keys.local()
         # Whatever cancels a call here, its client is gone or wants it: there is no other.
-        caller = Caller(service, local, await acting("read")(local, context), lambda: True)
+        caller = Caller(service, local, actor_of(local, context), lambda: True)
         server = build(lambda _: caller)
 
         async def watch(stop: Stop, scope: anyio.CancelScope) -> None:

@@ -38,7 +38,6 @@ def with_memory(work: Callable[[Memory, Actor], Awaitable[T]]) -> T:
 async def opened() -> AsyncIterator[tuple[Memory, Actor]]:
     """The store and the user of this machine."""
     from memory.opening import open_memory
-
     from memory.types import Actor
     from runtime.db import open_database
     from runtime.ids import SYSTEM

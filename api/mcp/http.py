@@ -21,7 +21,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from api.acting import CONTEXT, acting
+from api.acting import CONTEXT, actor_of
 from api.auth import identify, service_of
 from api.mcp.calling import Caller
 from api.mcp.server import Context, build
@@ -30,7 +30,6 @@ from runtime.keys import Identity
 from runtime.settings import Settings
 
 PATH: Final = "/mcp"
-_as_actor = acting("read")
 
 
 @dataclass(slots=True)
@@ -93,7 +92,7 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         identity = await identify(request)
-        actor = await _as_actor(identity, request.headers.get(CONTEXT))
+        actor = actor_of(identity, request.headers.get(CONTEXT))
         request.state.mcp = caught = _Caught(identity, actor)
         # How the session manager tells whose session it is.
         holder = identity.key_id or identity.user_id

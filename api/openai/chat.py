@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from agents.live import LiveRun
+from api.acting import WritesMemory
 from api.answers import json_bytes
-from api.auth import Runs, TheService
+from api.auth import TheService
 from api.errors import openai_body, status_of
 from api.openai.documented import CHAT
 from api.openai.replies import Ended, LiveAnswer, usage_body
@@ -26,13 +28,13 @@ router = APIRouter(prefix="/v1/chat", tags=["openai"], route_class=Route)
 
 
 @router.post("/completions", responses=CHAT)
-async def chat_completions(body: ChatRequest, service: TheService, caller: Runs) -> Response:
+async def chat_completions(body: ChatRequest, service: TheService, actor: WritesMemory) -> Response:
     """Answer a conversation with an agent.
 
     With `stream` tokens come as the model produces them; closing the stream cancels the run. `X-Run-Id` names the run.
     """
     with named_as_sent("messages"):
-        live = await service.foreground(body.spec(), owner=caller.user_id)
+        live = await service.foreground(replace(body.spec(), context=actor.context), owner=actor.user_id)
     usage = body.stream_options is not None and bool(body.stream_options.include_usage)
     return LiveAnswer(service, live, ChatVoice(live, body.model, include_usage=usage), stream=bool(body.stream))
 

@@ -6,14 +6,16 @@ OpenAI API; contract §4.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
+from api.acting import WritesMemory
 from api.answers import json_bytes
-from api.auth import Runs, TheService
+from api.auth import TheService
 from api.openai.documented import RESPONSES
 from api.openai.replies import LiveAnswer
 from api.openai.response_voice import ResponseVoice
@@ -74,13 +76,13 @@ class ResponsesRequest(Generation):
 
 
 @router.post("/responses", responses=RESPONSES)
-async def responses(body: ResponsesRequest, service: TheService, caller: Runs) -> Response:
+async def responses(body: ResponsesRequest, service: TheService, actor: WritesMemory) -> Response:
     """Answer a conversation with an agent.
 
     With `stream` events come as the model produces tokens; closing the stream cancels the run. `X-Run-Id` names the run.
     """
     with named_as_sent("input"):
-        live = await service.foreground(body.spec(), owner=caller.user_id)
+        live = await service.foreground(replace(body.spec(), context=actor.context), owner=actor.user_id)
     asked = body.model_dump(exclude_none=True, exclude={"input", "stream", "stream_options", "mneme"})
     return LiveAnswer(service, live, ResponseVoice(live, asked), stream=bool(body.stream))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -30,6 +30,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
 
+Explore = Annotated[
+    float,
+    Field(ge=0, le=0.5, description="largest share of units that a memory is held out of, to measure it; 0: none"),
+]
+
+
 class BudgetBody(Strict):
     """Limits of the run; a field that is left out is no limit."""
 
@@ -49,6 +55,7 @@ class MnemeOptions(Strict):
     budget: BudgetBody = Field(default_factory=BudgetBody)
     config: dict[str, JsonValue] = {}
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    explore: Explore | None = None
 
 
 class StreamOptions(Strict):
@@ -174,6 +181,7 @@ def run_spec(
         seed=-1 if chosen is None else chosen,
         sampling={name: value for name, value in sampling.items() if value is not None},
         tools=tuple(tools),
+        explore=options.explore,
     )
 
 

@@ -55,8 +55,9 @@ async def add_memories(
         many = isinstance(body, AddMany)
         drafts = [item.draft() for item in body.memories] if isinstance(body, AddMany) else [body.draft()]
         added = await memory.add(actor, drafts, vault=body.vault, wait=wanted)
-        late = wanted != "committed" and any(item.memory is not None and not item.indexed for item in added)
-        job = None
+        job = next((item.job for item in added if item.job is not None), None)
+        unseen = any(item.memory is not None and not item.indexed for item in added)
+        late = job is not None or (wanted != "committed" and unseen)
         return _many(added, late=late, job=job) if many else _one(added[0], late=late, job=job)
 
     return await once(actor.user_id, work)

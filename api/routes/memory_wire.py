@@ -159,6 +159,8 @@ class SearchRequest(Strict):
     min_score: float | None = Field(None, ge=0, le=10)
     diverse: bool = True
     explain: bool = False
+    explore: float | None = Field(None, ge=0, le=1, description="0: measured usefulness does not rank")
+    seed: int | None = Field(None, ge=0, lt=2**63, description="draw the ranking's doubt; default: its means")
 
     def asked(self) -> Asked:
         given = {name: getattr(self, name) for name in type(self).model_fields if name != "query"}

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from agents.service import Service
+from api.acting import WritesMemory
 from api.answers import json_response
 from api.auth import Reader, Runs, TheService
 from api.idempotency import Idempotent
@@ -37,13 +38,13 @@ After = Annotated[int, Query(ge=0, le=2**62, description="the number of the last
 
 
 @router.post("", status_code=202, responses=answers(RunAccepted, 404, 409, 413, 415, status=202, text="accepted"))
-async def create_run(body: RunRequest, service: TheService, caller: Runs, once: Idempotent) -> Response:
+async def create_run(body: RunRequest, service: TheService, actor: WritesMemory, once: Idempotent) -> Response:
     """Accept a run: it is kept before this answers, and is executed by whichever process takes it."""
 
     async def work() -> Response:
-        return _accepted(await service.submit(body.spec(), owner=caller.user_id))
+        return _accepted(await service.submit(body.spec(actor.context), owner=actor.user_id))
 
-    return await once(caller.user_id, work)
+    return await once(actor.user_id, work)
 
 
 @router.get("", responses=answers(RunList))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path, Query
 from pydantic import AfterValidator, AwareDatetime, Field, JsonValue
 
-from api.openai.wire import MAX_SEED, BudgetBody, Strict
+from api.openai.wire import MAX_SEED, BudgetBody, Explore, Strict
 from runtime.errors import InvalidInput, UnknownName
 from runtime.events import Event, data_of
 from runtime.keys import KeyRecord
@@ -55,8 +55,9 @@ class RunRequest(Strict):
     budget: BudgetBody = Field(default_factory=BudgetBody)
     config: dict[str, JsonValue] = Field(default_factory=dict)
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    explore: Explore | None = None
 
-    def spec(self) -> RunSpec:
+    def spec(self, context: str | None) -> RunSpec:
         return RunSpec(
             agent=self.agent,
             input=self.input,
@@ -66,6 +67,8 @@ class RunRequest(Strict):
             budget=self.budget.budget(),
             config=self.config,
             seed=-1 if self.seed is None else self.seed,
+            explore=self.explore,
+            context=context,
         )
 
 

@@ -50,10 +50,15 @@ async def open_encoder(settings: Settings) -> Encoder:
     return encoder
 
 
-async def open_space(settings: Settings, space: Profile) -> Encoder:
-    """The encoder that made the vectors of `space`, which need not be the configured one: the store may be on its way
-    from one to the other. Raises as `open_encoder` does, `SettingsError` when it gives another space."""
+def settings_of(settings: Settings, space: Profile) -> Settings:
+    """The settings under which `open_encoder` gives the encoder of `space`. Raises `SettingsError` for the space of a
+    server when no server is set."""
     ours = space.provider != "http"
+    if not ours and settings.embed.base_url is None:
+        raise SettingsError(
+            f"embed.base_url: not set, but the store's vectors are of {space.model!r} on a server; set it to a server "
+            "that has this model, or run `mneme memory reembed`"
+        )
     embed = settings.embed.model_copy(
         update={
             "model": space.slug if ours else space.model,
@@ -63,12 +68,13 @@ async def open_space(settings: Settings, space: Profile) -> Encoder:
             "prefix_query": space.prefix_query,
         }
     )
-    if not ours and embed.base_url is None:
-        raise SettingsError(
-            f"embed.base_url: not set, but the store's vectors are of {space.model!r} on a server; set it to a server "
-            "that has this model, or run `mneme memory reembed`"
-        )
-    encoder = await open_encoder(settings.model_copy(update={"embed": embed}))
+    return settings.model_copy(update={"embed": embed})
+
+
+async def open_space(settings: Settings, space: Profile) -> Encoder:
+    """The encoder that made the vectors of `space`, which need not be the configured one: the store may be on its way
+    from one to the other. Raises as `open_encoder` and `settings_of` do, `SettingsError` when it gives another space."""
+    encoder = await open_encoder(settings_of(settings, space))
     if encoder.profile != space:
         await encoder.aclose()
         raise SettingsError(

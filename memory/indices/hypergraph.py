@@ -29,11 +29,11 @@ from memory.tables import IncidenceRow, MemoryRow
 
 Method = Literal["expand", "spread", "pagerank"]
 NONE: Final[Mapping[int, float]] = MappingProxyType({})
-RANGE: Final = 2048
+RANGE: Final = 1024
 GROWTH: Final = 0.05
-# Up to so many incidences the comparison takes about 10 ms and is done whenever it is needed.
+# Up to so many incidences the comparison takes some 20 ms and is done whenever it is needed; of more, so many a second.
 ALWAYS: Final = 100_000
-COMPARED_PER_S: Final = 500_000
+COMPARED_PER_S: Final = 250_000
 # So often the table is compared although nothing seems to have changed.
 RECHECK: Final = timedelta(seconds=60)
 MODULUS: Final = 2_147_483_647
@@ -213,9 +213,11 @@ def _with_ranges(graph: Graph, loaded: list[tuple[int, int, Incidences]]) -> Gra
     size = len(graph.base[0].item)
     if sum(len(part.memories) for _, _, part in loaded) > max(GROWTH * size, RANGE):
         return csr.build(_joined(graph, loaded))
-    changed: list[np.int64] = []
+    changed: list[int] = []
     for low, high, part in loaded:
-        before, after = ({*zip(*item, strict=True)} for item in (graph.between(low, high), part))
+        before, after = (
+            {*zip(*(column.tolist() for column in each), strict=True)} for each in (graph.between(low, high), part)
+        )
         changed += [memory for memory, _, _ in before ^ after]
     replaced = np.unique(np.array(changed, np.int64))
     now = csr.joined([part for _, _, part in loaded])
@@ -245,7 +247,7 @@ def _arrays(rows: Sequence[Row[int, int, float]]) -> Incidences:
 def _sums(connection: Connection, *, end: int) -> dict[int, Sum]:
     """The checksum of each range of memories before `end`."""
     weight = cast(IncidenceRow.weight * WEIGHT_STEPS, BigInteger)
-    memory, entity = cast(IncidenceRow.memory_seq, BigInteger), cast(IncidenceRow.entity_id, BigInteger)
+    memory, entity = IncidenceRow.memory_seq, IncidenceRow.entity_id
     mixed = (memory * FACTORS[0] + entity * FACTORS[1] + weight * FACTORS[2]) % MODULUS
     found = {}
     for low in range(0, end, RANGE):

@@ -142,7 +142,7 @@ class Extract:
             return made
 
         def counting(made: Sequence[MemCube]) -> dict[str, int]:
-            became = Counter(item.verdict.outcome for item in judged if item.verdict.outcome not in PASSED)
+            became: Counter[str] = Counter(i.verdict.outcome for i in judged if i.verdict.outcome not in PASSED)
             became.update("quarantine" if cube.state == "quarantined" else "admit" for cube in made)
             became["duplicate"] += len(passed) - len(made)
             return {name: count + became[name] for name, count in counts.items()}

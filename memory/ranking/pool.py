@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import ColumnElement, Row, select, type_coerce
+import orjson
+from sqlalchemy import ColumnElement, Row, any_, func, literal, select, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import Text
 
@@ -25,35 +27,31 @@ from memory.types import MemCube
 from runtime import textsafe
 
 EMPTY: Final = "[]"
-PLAIN: Final = (
-    "seq",
-    "id",
-    "vault_id",
-    "content",
-    "title",
-    "subject",
-    "attribute",
-    "speaker",
-    "session_id",
-    "position",
-    "priority",
-    "occurred_at",
-    "valid_from",
-)
-LISTS: Final = ("entities", "tags", "sensitivity")
 AROUND: Final = 2
 OLD_TEXTS: Final = 2000
 
 
+# Lists stay text: most are empty, and to look for words in one it need not be parsed.
+TABLE: Final = MemoryRow.__table__.columns
+PLAIN: Final = (
+    "seq id vault_id content title subject attribute speaker session_id position priority occurred_at valid_from"
+)
+BLOBS: Final = BlobRow.__table__.columns
+COLUMNS: Final = [
+    *(TABLE[name] for name in PLAIN.split()),
+    *(type_coerce(TABLE[name], Text).label(name) for name in ("entities", "tags", "sensitivity")),
+]
+
+
 def by_seq(tx: Tx, scope: Scope, seqs: Sequence[int]) -> list[Candidate]:
     """The memories with these short keys that the scope leaves, in the order of the keys."""
-    found = {each.seq: each for each in _read(tx, scope, MemoryRow.seq, seqs)}
+    found = {each.seq: each for each in _read(tx, scope, TABLE.seq, seqs)}
     return [found[seq] for seq in seqs if seq in found]
 
 
 def by_id(tx: Tx, scope: Scope, ids: Sequence[str]) -> list[Candidate]:
     """The same, by id."""
-    found = {each.id: each for each in _read(tx, scope, MemoryRow.id, ids)}
+    found = {each.id: each for each in _read(tx, scope, TABLE.id, ids)}
     return [found[memory_id] for memory_id in ids if memory_id in found]
 
 
@@ -63,7 +61,7 @@ def around(tx: Tx, scope: Scope, seqs: Sequence[int]) -> list[Candidate]:
         return []
     seed = aliased(MemoryRow)
     beside = (
-        seed.seq.in_(seqs)
+        among(tx, seed.seq, seqs)
         & (MemoryRow.vault_id == seed.vault_id)
         & (MemoryRow.session_id == seed.session_id)
         & MemoryRow.position.between(seed.position - AROUND, seed.position + AROUND)
@@ -71,7 +69,7 @@ def around(tx: Tx, scope: Scope, seqs: Sequence[int]) -> list[Candidate]:
     if scope.query.as_of is not None:
         wanted = tx.connection.execute(select(MemoryRow.seq).join(seed, beside).where(*scope.clauses())).scalars()
         return by_seq(tx, scope, list(dict.fromkeys(wanted)))
-    found = tx.connection.execute(select(*_columns()).join(seed, beside).where(*scope.clauses()))
+    found = tx.connection.execute(select(*COLUMNS).join(seed, beside).where(*scope.clauses()))
     return list({each.seq: each for each in _candidates(found, scope)}.values())
 
 
@@ -102,13 +100,12 @@ def cosines(tx: Tx, profile_id: str, candidates: Sequence[Candidate], vector: Ve
     place = {each.seq: row for row, each in enumerate(candidates)}
     made = np.full(len(candidates), np.nan, np.float32)
     size = len(vector) * FORMAT.itemsize
-    for part in _parts(list(place)):
-        query = select(BlobRow.memory_seq, BlobRow.data).where(BlobRow.profile_id == profile_id)
-        found = tx.connection.execute(query.where(BlobRow.memory_seq.in_(part))).all()
-        whole = [(place[seq], data) for seq, data in found if len(data) == size]
-        if whole:
-            joined = np.frombuffer(b"".join(data for _, data in whole), FORMAT).reshape(len(whole), -1)
-            made[[row for row, _ in whole]] = joined.astype(np.float32) @ vector
+    wanted = among(tx, BLOBS.memory_seq, list(place))
+    query = select(BLOBS.memory_seq, BLOBS.data).where(BLOBS.profile_id == profile_id, wanted)
+    whole = [(place[seq], data) for seq, data in tx.connection.execute(query) if len(data) == size]
+    if whole:
+        joined = np.frombuffer(b"".join(data for _, data in whole), FORMAT).reshape(len(whole), -1)
+        made[[row for row, _ in whole]] = joined.astype(np.float32) @ vector
     return made
 
 
@@ -122,49 +119,43 @@ def as_they_were(tx: Tx, scope: Scope, cubes: Mapping[Any, MemCube]) -> list[Mem
     return [then[cube.id] for cube in known if scope.sees(cube, then[cube.id])]
 
 
-def _read(tx: Tx, scope: Scope, column: Any, keys: Sequence[Any]) -> Iterable[Candidate]:
-    for part in _parts(keys):
-        if scope.query.as_of is None:
-            yield from _candidates(
-                tx.connection.execute(select(*_columns()).where(column.in_(part), *scope.clauses())), scope
-            )
-        else:
-            read = tx.connection.execute(rows.SELECT.where(column.in_(part), *scope.clauses()))
-            cubes = {row.id: rows.cube(row, tx.now) for row in read}
-            yield from map(_of_cube, as_they_were(tx, scope, cubes))
+def among(tx: Tx, column: ColumnElement[Any], keys: Sequence[int] | Sequence[str]) -> ColumnElement[bool]:
+    """Whether the column is one of the keys. One parameter for all of them: with one for each, making the statement
+    takes longer than the database does."""
+    if tx.dialect == "postgresql":
+        return column == any_(literal(list(keys), ARRAY(column.type)))
+    listed = func.json_each(orjson.dumps(keys).decode()).table_valued("value")
+    return column.in_(select(listed.c.value))
 
 
-def _parts(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (keys[start : start + rows.IN_ONE_QUERY] for start in range(0, len(keys), rows.IN_ONE_QUERY))
-
-
-def _columns() -> Sequence[ColumnElement[Any]]:
-    table = MemoryRow.__table__.columns
-    # Lists stay text: most are empty, and to look for words in one it need not be parsed.
-    return [table[name] for name in PLAIN] + [type_coerce(table[name], Text).label(name) for name in LISTS]
+def _read(tx: Tx, scope: Scope, column: ColumnElement[Any], keys: Sequence[Any]) -> Iterable[Candidate]:
+    if not keys:
+        return []
+    wanted = among(tx, column, keys)
+    if scope.query.as_of is None:
+        return _candidates(tx.connection.execute(select(*COLUMNS).where(wanted, *scope.clauses())), scope)
+    read = tx.connection.execute(rows.SELECT.where(wanted, *scope.clauses()))
+    cubes = {row.id: rows.cube(row, tx.now) for row in read}
+    return map(_of_cube, as_they_were(tx, scope, cubes))
 
 
 def _candidates(found: Iterable[Row[Any]], scope: Scope) -> Iterable[Candidate]:
+    tagged = set(scope.query.tags)
     for row in found:
-        if row.sensitivity != EMPTY and not scope.may_read(row.vault_id, textsafe.loads(row.sensitivity)):
+        # Unpacked, because asking a row for a column by name costs more than reading it.
+        seq, memory_id, vault_id, content, title, subject, attribute, speaker, session, position, priority, *more = row
+        happened, valid_from, entities, tags, sensitivity = more
+        if sensitivity != EMPTY and not scope.may_read(vault_id, textsafe.loads(sensitivity)):
             continue
-        if scope.query.tags and not set(scope.query.tags).intersection(textsafe.loads(row.tags)):
+        if tagged and tagged.isdisjoint(textsafe.loads(tags)):
             continue
-        named = [row.title, row.subject, row.attribute]
-        named += [_text(listed) for listed in (row.entities, row.tags) if listed != EMPTY]
-        placed = row.session_id is not None and row.position is not None
-        yield Candidate(
-            row.id,
-            row.seq,
-            row.content,
-            "\n".join(name for name in named if name),
-            row.speaker,
-            (row.vault_id, row.session_id, row.position) if placed else None,
-            row.occurred_at or row.valid_from,
-            row.priority,
-            row.entities != EMPTY,
-            row.vault_id,
-        )
+        names = [name for name in (title, subject, attribute) if name]
+        names += [_text(listed) for listed in (entities, tags) if listed != EMPTY]
+        place = None if session is None or position is None else (vault_id, session, position)
+        linked = entities != EMPTY
+        named = "\n".join(names) if names else ""
+        happened = happened or valid_from
+        yield Candidate(memory_id, seq, content, named, speaker, place, happened, priority, linked, vault_id)
 
 
 def _text(listed: str) -> str:

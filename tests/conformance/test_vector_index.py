@@ -41,13 +41,14 @@ class Kit:
     full: dict[str, Vector] = field(default_factory=dict)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=ENGINES)
-async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kit]:
+@pytest.fixture(scope="module", params=ENGINES)
+async def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kit]:
+    """One index of each engine for the whole module: making a folder costs more than most tests."""
     engine, codec = request.param.split()
     full: dict[str, Vector] = {}
 
@@ -58,11 +59,20 @@ async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[K
     if engine == "exact":
         index = ExactIndex(DIM, codecs.make(codec, DIM), known if codec == "int8" else None)
     elif engine == "edge":
-        index = await EdgeIndex.open(tmp_path / "shard", DIM, codec)
+        index = await EdgeIndex.open(tmp_path_factory.mktemp("edge") / "shard", DIM, codec)
     else:
         index = await in_memory(codec)
     yield Kit(index, full)
     await index.aclose()
+
+
+@pytest.fixture
+async def kit(shared: Kit) -> AsyncIterator[Kit]:
+    """An empty index."""
+    yield shared
+    await shared.index.remove([point.memory_id async for point in shared.index.versions()])
+    shared.full.clear()
+    assert await shared.index.count() == 0
 
 
 @pytest.fixture

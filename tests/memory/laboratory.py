@@ -39,7 +39,7 @@ from tests.memory.queues import Durable
 DIM = 256
 
 
-def rule(purpose: str, reply: JsonValue = None, contains: str = "", **more: Any) -> str:
+def rule(purpose: str, reply: Any = None, contains: str = "", **more: Any) -> str:
     """A rule of a script that answers with JSON, or with the text as it is."""
     told: dict[str, Any] = {"purpose": purpose, "contains": contains, **more}
     if reply is not None:

@@ -33,7 +33,7 @@ ORDER = {"drop": 0, "quarantine": 1, "admit": 2}
 def drawn(text: str, span: str, quote: str | None = None, **given: Any) -> Candidate:
     """A claim that a model drew from a span."""
     fresh = given.pop("fresh", True)
-    fields = {"origin": "inference_extraction", "confidence": 0.9} | given
+    fields: dict[str, Any] = {"origin": "inference_extraction", "confidence": 0.9} | given
     return Candidate(Draft(text, **fields), span=span, quote=span if quote is None else quote, fresh=fresh)
 
 

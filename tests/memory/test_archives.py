@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from memory import archive_lines, archive_records, archive_writer, archives, rows
+from memory import archive_lines, archive_records, archives, rows
 from memory.archive_lines import Header, Manifest, ProfileEntry, VaultEntry
 from memory.archive_writer import Writer, pack
 from memory.archives import Unpacked, unpack
@@ -33,7 +33,13 @@ COUNT = 250
 def header(**fields: Any) -> dict[str, Any]:
     texts = dict.fromkeys(("subject", "attribute", "title", "speaker", "watermark", "session_id", "position"))
     times = dict.fromkeys(rows.TIMES)
-    told = {"state": "activated", "semantic_type": "fact", "kind": "plaintext", "origin": "user_input", "data": {}}
+    told: dict[str, Any] = {
+        "state": "activated",
+        "semantic_type": "fact",
+        "kind": "plaintext",
+        "origin": "user_input",
+        "data": {},
+    }
     told |= {"entities": [], "tags": [], "sensitivity": [], "confidence": 1.0, "priority": 0, "pinned": False}
     return {**told, **texts, **times, **fields}
 
@@ -182,6 +188,11 @@ def test_a_line_too_many_and_a_missing_or_strange_file_are_named(tmp_path: Path)
     assert "'extra.pkl' is no file of an archive" in refused(tmp_path / "archive", tmp_path / "in3")
 
 
+def with_vector(writer: Writer) -> None:
+    writer.write(archive_lines.MEMORIES, memory(9))
+    writer.vector(bytes(8))
+
+
 BAD: list[tuple[str, Callable[[Writer], None]]] = [
     ("memories.jsonl: line 4: version: Input should", lambda w: w.write("memories.jsonl", memory(9, version="2"))),
     (
@@ -212,10 +223,7 @@ BAD: list[tuple[str, Callable[[Writer], None]]] = [
     ("edges.jsonl: line 2: type", lambda w: w.write("edges.jsonl", edge(1, 2, type="KNOWS"))),
     ("grants.jsonl: line 1: user", lambda w: w.write("grants.jsonl", {})),
     ("artifacts.jsonl: line 1: id", lambda w: w.write("artifacts.jsonl", {"id": "../x"})),
-    (
-        "vectors.safetensors: row 2 is no unit vector",
-        lambda w: (w.write("memories.jsonl", memory(9)), w.vector(bytes(8)))[0],
-    ),
+    ("vectors.safetensors: row 2 is no unit vector", with_vector),
 ]
 
 
@@ -273,14 +281,13 @@ def edit_manifest(folder: Path, **fields: Any) -> None:
 
 
 def test_the_manifest_is_covered_by_its_digest(tmp_path: Path) -> None:
-    for number, (fields, message) in enumerate(
-        [
-            ({"counts": {}}, "manifest.json: its digest is not that of what it says"),
-            ({"vault": {"id": "vlt_2"}}, "manifest.json: vault.name: Field required"),
-            ({"version": 2}, "manifest.json: format version 2 is newer than this release"),
-            ({"format": "zip"}, "manifest.json: format:"),
-        ]
-    ):
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"counts": {}}, "manifest.json: its digest is not that of what it says"),
+        ({"vault": {"id": "vlt_2"}}, "manifest.json: vault.name: Field required"),
+        ({"version": 2}, "manifest.json: format version 2 is newer than this release"),
+        ({"format": "zip"}, "manifest.json: format:"),
+    ]
+    for number, (fields, message) in enumerate(cases):
         folder = tmp_path / f"archive{number}"
         write(folder, 2)
         edit_manifest(folder, **fields)
@@ -352,7 +359,3 @@ def test_a_seal_is_known_again_and_not_to_others(tmp_path: Path) -> None:
     (tmp_path / "a" / "archive.key").write_bytes(b"short")
     with pytest.raises(StorageError, match="5 bytes, expected 32"):
         seal.sign("d" * 64)
-
-
-def test_blocks_are_of_the_size_that_the_reader_expects() -> None:
-    assert archives.BLOCK_LINES is archive_writer.BLOCK_LINES

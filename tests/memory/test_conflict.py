@@ -86,7 +86,7 @@ def test_the_later_of_two_is_told_by_when_they_are_true_or_happened() -> None:
 
 @pytest.mark.anyio
 async def test_ana_moves_and_every_time_has_its_answer(core: Core, clock: SetClock) -> None:
-    slot = {"subject": "Ana", "attribute": "residence"}
+    slot: dict[str, Any] = {"subject": "Ana", "attribute": "residence"}
     porto = await put(core, "Ana lives in Porto", valid_from=datetime(2024, 1, 1, tzinfo=UTC), **slot)
     sister = await put(core, "Ana's sister lives in Faro", subject="Ana's sister", attribute="residence")
     before = clock.now()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from memory import explain, store
 from memory.core import Core
+from memory.tx import Tx
 from memory.types import Source
 from runtime.errors import UnknownName
 from tests.memory.conftest import ANN, put
@@ -30,7 +32,7 @@ async def test_sources_of_every_version_and_links_of_both_directions_are_told(co
     raw, cube = await put(core, "I live in Porto"), await put(core, "Ana lives in Porto", sources=(said,))
     clock.pass_by(1)
 
-    def work(tx: store.Tx) -> None:
+    def work(tx: Tx) -> None:
         store.link(tx, cube.id, raw.id, "DERIVED_FROM", 0.5)
         store.change(tx, cube, kind="edit", title="home", sources=(read,))
 
@@ -52,7 +54,7 @@ async def test_sources_of_every_version_and_links_of_both_directions_are_told(co
 
 async def test_a_difference_shows_lines_and_fields(core: Core) -> None:
     cube = await put(core, "Ana lives in Porto\nwith Momo", tags=("a",))
-    new = {"content": "Ana lives in Lisbon\nwith Momo", "tags": ("a", "b"), "confidence": 0.5}
+    new: dict[str, Any] = {"content": "Ana lives in Lisbon\nwith Momo", "tags": ("a", "b"), "confidence": 0.5}
     await core.write(ANN, lambda tx: store.change(tx, cube, kind="edit", **new))
     found = await core.read(ANN, lambda tx: explain.difference(tx, cube.id, 1, 2))
     assert found.content.splitlines() == [

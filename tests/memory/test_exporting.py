@@ -21,14 +21,13 @@ from memory import audit, collecting, erase, exporting, store
 from memory.access import Hidden, Refused
 from memory.core import Core
 from memory.spaces import Spaces
-from memory.tables import ArtifactRow, BlobRow, GrantRow, MemoryUse
+from memory.tables import ArtifactRow, BlobRow, MemoryUse
 from memory.transfer import Transfer
 from memory.tx import Tx
-from memory.types import MemCube, Source
+from memory.types import Source
 from runtime.errors import Conflict, InvalidInput
-from runtime.ids import new_id
 from tests.memory.conftest import ANN, BOB, put, vault_id
-from tests.memory.transferring import names_of, spaces_of, transfer_of
+from tests.memory.transferring import edited, grant, moved, names_of, spaces_of, transfer_of
 from tests.storing import SetClock
 
 pytestmark = pytest.mark.anyio
@@ -49,29 +48,12 @@ def lines(folder: Path, name: str) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in (folder / f"{name}.jsonl").read_bytes().splitlines()]
 
 
-async def grant(core: Core, **fields: Any) -> None:
-    """Bob may read Ann's vault."""
-    home = await vault_id(core)
-    told = {"id": new_id("grt"), "vault_id": home, "grantee_id": BOB.user_id, "context": None, "masked_tags": []}
-    told |= {"can_read": True, "can_write": False, "can_share": False, "can_delete": False, "expires_at": None}
-    told |= {"max_reads": None, "reads_used": 0, "created_at": core.clock.now(), "created_by": ANN.user_id, **fields}
-    await core.db.write(lambda c: c.execute(insert(GrantRow).values(**told)))
-
-
 def called(folder: Path, part: str) -> list[str]:
     return [path.name for path in folder.glob(f"*{part}*")]
 
 
 def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-async def edited(core: Core, cube: MemCube, **new: Any) -> MemCube:
-    return await core.write(ANN, lambda tx: store.change(tx, cube, kind="edit", reason="better", **new))
-
-
-async def moved(core: Core, cube: MemCube, event: str) -> MemCube:
-    return await core.write(ANN, lambda tx: store.move(tx, cube, event))
 
 
 async def test_everything_of_a_memory_is_in_its_lines(core: Core, transfer: Transfer, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -15,29 +16,46 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from memory import archive_lines, audit, erase, import_run, jobs, reviews, rows, store, versions
 from memory.access import Hidden, Refused
 from memory.archive_writer import digest_of, pack
+from memory.codecs import registry as codecs
 from memory.core import Core
+from memory.encoders.hashing import Hashing
 from memory.importers.registry import BUILTIN
 from memory.importing import Counts
+from memory.indices.exact import ExactIndex
 from memory.jobs import Job, JobRun
-from memory.spaces import Spaces
-from memory.tables import ArtifactRow, BlobRow, EdgeRow, GrantRow, MemoryRow, MemoryUse, OutboxRow, SourceRow
+from memory.spaces import Space, Spaces
+from memory.tables import (
+    ArtifactRow,
+    BlobRow,
+    EdgeRow,
+    EntityRow,
+    IncidenceRow,
+    MemoryRow,
+    MemoryUse,
+    OutboxRow,
+    ReviewRow,
+    SourceRow,
+    VersionRow,
+)
 from memory.transfer import Imported, Transfer, Wanted
 from memory.tx import Tx
 from memory.types import Actor, Draft, MemCube, Source
 from runtime.errors import Conflict, Forbidden, InvalidInput, ModelUnavailable, UnknownName
-from runtime.ids import new_id
 from tests.memory.conftest import ANN, BOB, put, vault_id
 from tests.memory.transferring import (
     DIM,
     ROOT,
     contents,
     cubes,
+    edited,
+    grant,
     make_vault,
+    moved,
     spaces_of,
     table_counts,
     transfer_of,
@@ -58,14 +76,6 @@ async def spaces(core: Core) -> AsyncIterator[Spaces]:
 @pytest.fixture
 def transfer(core: Core, spaces: Spaces) -> Transfer:
     return transfer_of(core, spaces)
-
-
-async def edited(core: Core, cube: MemCube, **new: Any) -> MemCube:
-    return await core.write(ANN, lambda tx: store.change(tx, cube, kind="edit", reason="better", **new))
-
-
-async def moved(core: Core, cube: MemCube, event: str) -> MemCube:
-    return await core.write(ANN, lambda tx: store.move(tx, cube, event))
 
 
 async def filled(core: Core, clock: SetClock) -> list[MemCube]:
@@ -104,8 +114,6 @@ def as_strangers(folder: Path) -> Path:
 
 def rewritten(folder: Path, name: str, change: Callable[[str], str]) -> None:
     """Change a file of an archive, and make its digests right again, as somebody could who has no key."""
-    import hashlib
-
     file, manifest = folder / name, folder / archive_lines.MANIFEST
     file.write_text(change(file.read_text()))
     told = orjson.loads(manifest.read_bytes())
@@ -190,10 +198,6 @@ async def test_an_admin_restores_a_vault_under_the_old_ids(
     before = await cubes(core)
     path = await exported(transfer, tmp_path / "out.zip")
     # As on a new machine: the rows are gone, the archive is there.
-    from sqlalchemy import delete
-
-    from memory.tables import EntityRow, IncidenceRow, ReviewRow, VersionRow
-
     tables = (
         BlobRow,
         IncidenceRow,
@@ -322,9 +326,10 @@ async def test_vectors_are_used_again_when_they_are_of_the_same_space(
     assert await core.db.read(lambda c: c.execute(query).scalar_one()) == row["data"]
     # Of another space, or from a stranger, they are not.
     third = await make_vault(core, "third")
-    async with spaces_of_another_size() as strange:
-        away = transfer_of(core, strange)
-        assert (await away.import_(ANN, third, path, embed=False)).counts.vectors_reused == 0
+    strange = spaces_of_another_size()
+    away = transfer_of(core, strange)
+    assert (await away.import_(ANN, third, path, embed=False)).counts.vectors_reused == 0
+    await strange.aclose()
     fourth = await make_vault(core, "fourth")
     imported = await transfer.import_(ANN, fourth, as_strangers(path))
     assert (imported.trusted, imported.counts.vectors_reused) == (False, 0)
@@ -333,20 +338,9 @@ async def test_vectors_are_used_again_when_they_are_of_the_same_space(
     assert await core.db.read(lambda c: c.execute(query).scalar_one()) != row["data"]
 
 
-def spaces_of_another_size() -> Any:
-    from contextlib import asynccontextmanager
-
-    from memory.codecs import registry as codecs
-    from memory.encoders.hashing import Hashing
-    from memory.indices.exact import ExactIndex
-    from memory.spaces import Space
-
-    @asynccontextmanager
-    async def made() -> AsyncIterator[Spaces]:
-        encoder = Hashing(2 * DIM)
-        yield Spaces(Space("emb_x", "x", encoder, ExactIndex(2 * DIM, codecs.make("f32", 2 * DIM))))
-
-    return made()
+def spaces_of_another_size() -> Spaces:
+    """A space that is not the one of the vectors in the store."""
+    return Spaces(Space("emb_x", "x", Hashing(2 * DIM), ExactIndex(2 * DIM, codecs.make("f32", 2 * DIM))))
 
 
 async def test_artefacts_come_along_as_files_of_this_store(core: Core, transfer: Transfer, tmp_path: Path) -> None:
@@ -355,8 +349,6 @@ async def test_artefacts_come_along_as_files_of_this_store(core: Core, transfer:
     file = tmp_path / "kv"
     file.write_bytes(len(head).to_bytes(8, "little") + head + b"x")
     row = {"id": f"art_{1:032x}", "memory_id": cube.id, "memory_version": 1, "kind": "kv", "identity": {"model": "m"}}
-    import hashlib
-
     row |= {"location": str(file), "bytes": 65, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     row |= {"state": "ready", "created_at": core.clock.now()}
     await core.db.write(lambda c: c.execute(insert(ArtifactRow).values(**row)))
@@ -564,7 +556,7 @@ async def test_links_go_to_what_is_there_instead(core: Core, transfer: Transfer,
 async def test_the_newer_statement_closes_the_older_whichever_comes_in(
     core: Core, transfer: Transfer, tmp_path: Path, clock: SetClock
 ) -> None:
-    slot = {"subject": "Ana", "attribute": "home"}
+    slot: dict[str, Any] = {"subject": "Ana", "attribute": "home"}
     early, late = clock.now() - timedelta(days=9), clock.now() - timedelta(days=1)
     await put(core, "Ana lives in Porto", valid_from=early, **slot)
     path = await exported(transfer, tmp_path / "out.zip")
@@ -579,13 +571,6 @@ async def test_the_newer_statement_closes_the_older_whichever_comes_in(
 # -- access -----------------------------------------------------------------------------------------------------------
 
 
-async def grant(core: Core, vault: str, **fields: Any) -> None:
-    told = {"id": new_id("grt"), "vault_id": vault, "grantee_id": BOB.user_id, "context": None, "masked_tags": []}
-    told |= {"can_read": True, "can_write": False, "can_share": False, "can_delete": False, "expires_at": None}
-    told |= {"max_reads": None, "reads_used": 0, "created_at": core.clock.now(), "created_by": ANN.user_id, **fields}
-    await core.db.write(lambda c: c.execute(insert(GrantRow).values(**told)))
-
-
 async def test_who_may_not_write_imports_nothing(core: Core, transfer: Transfer, tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("Some words that would be stored if that were allowed.")
     home = await vault_id(core)
@@ -594,10 +579,10 @@ async def test_who_may_not_write_imports_nothing(core: Core, transfer: Transfer,
         with pytest.raises(Hidden):
             await transfer.import_(BOB, home, tmp_path / "notes.md", dry_run=dry)
     assert (await table_counts(core))["memories"] == before["memories"]
-    await grant(core, home)
+    await grant(core)
     with pytest.raises(Refused):
         await transfer.import_(BOB, home, tmp_path / "notes.md")
-    await grant(core, home, can_write=True)
+    await grant(core, can_write=True)
     assert (await transfer.import_(BOB, home, tmp_path / "notes.md")).counts == Counts(created=1)
     (cube,) = await cubes(core)
     assert cube.created_by == BOB.user_id
@@ -606,7 +591,7 @@ async def test_who_may_not_write_imports_nothing(core: Core, transfer: Transfer,
 async def test_what_is_masked_is_neither_merged_nor_restored(core: Core, transfer: Transfer, tmp_path: Path) -> None:
     home = await vault_id(core)
     hidden = await put(core, "has asthma", sensitivity=("health",))
-    await grant(core, home, can_write=True, masked_tags=["health"])
+    await grant(core, can_write=True, masked_tags=["health"])
     (tmp_path / "a.json").write_text(json.dumps([{"memory": "has asthma", "categories": ["x"]}]))
     imported = await transfer.import_(BOB, home, tmp_path / "a.json", mode="merge")
     assert imported.counts == Counts(present=1)
@@ -758,10 +743,10 @@ async def test_a_large_upload_is_a_job_that_goes_on_where_it_was(
     assert claimed is not None
 
     class Dies(JobRun):
-        async def commit(self, work: Any, *, done: int, total: int | None = None) -> Any:
+        async def commit(self, work: Any, *, done: int, **more: Any) -> Any:
             if done > 10:
                 raise RuntimeError("the process died")
-            return await super().commit(work, done=done, total=total)
+            return await super().commit(work, done=done, **more)
 
     with pytest.raises(RuntimeError):
         await handler(Dies(core, claimed))

@@ -8,7 +8,6 @@ from datetime import timedelta
 import anyio
 import numpy as np
 import pytest
-from memory.indices.exact import ExactIndex
 from sqlalchemy import delete, func, select, update
 
 from memory import erase, outbox, profiles, store
@@ -17,6 +16,7 @@ from memory.core import Core
 from memory.encoders.base import Role, Vectors
 from memory.encoders.hashing import Hashing
 from memory.indices.base import PointVersion, VectorOp
+from memory.indices.exact import ExactIndex
 from memory.outbox import Relay
 from memory.spaces import Space, Spaces
 from memory.tables import BlobRow, MemoryRow, OutboxRow

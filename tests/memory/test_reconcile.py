@@ -8,7 +8,6 @@ from typing import Any
 
 import anyio
 import pytest
-from memory.indices.exact import ExactIndex
 from sqlalchemy import Connection, delete, func, select, update
 
 from memory import access, erase, profiles, reconcile, store
@@ -17,6 +16,7 @@ from memory.core import Core
 from memory.encoders.hashing import Hashing
 from memory.indices import lexical
 from memory.indices.base import VectorOp, payload_of
+from memory.indices.exact import ExactIndex
 from memory.outbox import Relay
 from memory.spaces import Space, Spaces
 from memory.tables import AuditRow, BlobRow, EntityRow, IncidenceRow, MemoryRow, VersionRow

@@ -400,6 +400,21 @@ async def test_every_process_follows_the_pointer(core: Core) -> None:
         assert len(other.opened) == 2
 
 
+async def test_what_another_process_embeds_gets_into_the_index_of_the_process_that_carries(core: Core) -> None:
+    """The one that carries has not heard of the move when the first entries of it arrive."""
+    async with running(core, Encoder(64), Encoder(128)) as carrier:
+        cubes = await carrier.add(ANN, await vault_id(core), *texts(30))
+        await settled(core, poll_s=0.01)
+        mover = Process(core, {64: Encoder(64), 128: Encoder(128)})
+        mover.spaces = Spaces(await mover.open_space(await active(core)))
+        moving = mover.moving(batch=10)
+        new = await moving.begin(mover.encoders[128], "int8")
+        assert len(carrier.spaces.written) == 1
+        await moving.fill(new)
+        await settled(core, poll_s=0.01)
+        assert (await points(carrier, new)).keys() == {cube.id for cube in cubes}
+
+
 async def test_a_process_that_cannot_open_the_new_space_keeps_what_it_has(core: Core) -> None:
     new_encoder = Encoder(128)
     async with running(core, Encoder(64), new_encoder) as process:

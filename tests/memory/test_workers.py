@@ -364,10 +364,12 @@ async def test_the_dispatcher_wakes_with_each_write_and_survives_a_broken_databa
     monkeypatch.setattr(process.workers, "dispatch", flaky)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(process.workers.run)
+        with anyio.fail_after(30):
+            while failures:
+                await anyio.sleep(0.01)
         await anyio.sleep(0.05)
-        assert failures == 0
         await enqueue(core, actor=BOB)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while not process.durable.jobs.open:
                 await anyio.sleep(0.01)
             await process.durable.jobs.work()

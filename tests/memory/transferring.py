@@ -7,22 +7,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select
 
-from memory import profiles, rows, versions
+from memory import profiles, rows, store, versions
 from memory.codecs import registry as codecs
 from memory.core import Core
 from memory.encoders.hashing import Hashing
 from memory.gate import Gate
 from memory.indices.exact import ExactIndex
 from memory.spaces import Space, Spaces
-from memory.tables import MemoryRow, VaultRow, VersionRow
+from memory.tables import GrantRow, MemoryRow, VaultRow, VersionRow
 from memory.transfer import Transfer
 from memory.tx import Tx
 from memory.types import Actor, MemCube
 from runtime.ids import new_id
 from runtime.tables import Base
-from tests.memory.conftest import ANN, vault_id
+from tests.memory.conftest import ANN, BOB, vault_id
 
 DIM = 64
 ROOT = Actor(ANN.user_id, admin=True)
@@ -53,14 +53,27 @@ async def make_vault(core: Core, name: str, actor: Actor = ANN, **fields: Any) -
             select(VaultRow.__table__).where(VaultRow.owner_id == actor.user_id, VaultRow.name == "default")
         ).one()
         values = {**row._mapping, "id": made, "name": name, **fields}
-        tx.connection.execute(VaultRow.__table__.insert().values(**values))
+        tx.connection.execute(insert(VaultRow).values(**values))
 
     await core.write(actor, work)
     return made
 
 
-async def rename(core: Core, vault: str, name: str) -> None:
-    await core.db.write(lambda c: c.execute(update(VaultRow).where(VaultRow.id == vault).values(name=name)))
+async def grant(core: Core, **fields: Any) -> None:
+    """Bob may read Ann's vault; `fields` say what else."""
+    told: dict[str, Any] = {"id": new_id("grt"), "grantee_id": BOB.user_id, "context": None, "masked_tags": []}
+    told |= {"can_read": True, "can_write": False, "can_share": False, "can_delete": False, "expires_at": None}
+    told |= {"max_reads": None, "reads_used": 0, "created_at": core.clock.now(), "created_by": ANN.user_id, **fields}
+    told["vault_id"] = await vault_id(core)
+    await core.db.write(lambda c: c.execute(insert(GrantRow).values(**told)))
+
+
+async def edited(core: Core, cube: MemCube, **new: Any) -> MemCube:
+    return await core.write(ANN, lambda tx: store.change(tx, cube, kind="edit", reason="better", **new))
+
+
+async def moved(core: Core, cube: MemCube, event: str) -> MemCube:
+    return await core.write(ANN, lambda tx: store.move(tx, cube, event))
 
 
 async def cubes(core: Core, vault: str | None = None, actor: Actor = ANN) -> list[MemCube]:

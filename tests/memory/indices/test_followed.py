@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from memory.indices.exact import ExactIndex
 from sqlalchemy import update
 
 from memory import profiles, store
@@ -13,6 +12,7 @@ from memory.codecs import registry as codecs
 from memory.core import Core
 from memory.encoders.hashing import Hashing
 from memory.indices.base import Filter
+from memory.indices.exact import ExactIndex
 from memory.indices.followed import OVERLAP, Followed
 from memory.profiles import StoredProfile
 from memory.store import NewMemory

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -33,7 +34,7 @@ REPLIES: dict[str, type[Reply]] = {
 }
 PURPOSES = {module.PURPOSE for module in (extract, classify, fuse, feedback, parse_query, summarise)}
 VALUES = {"now": "2024-05-03", "kinds": "fact"}
-PAIR = {"label": "independent", "reason": "r", "quotes": ["a", "b"], "newer": "unknown"}
+PAIR: dict[str, Any] = {"label": "independent", "reason": "r", "quotes": ["a", "b"], "newer": "unknown"}
 
 
 def scripted(tmp_path: Path, *rules: str) -> Asker:

@@ -40,7 +40,7 @@ def test_arguments_are_read_as_ids_or_refused() -> None:
     assert (id_of(JOB, "a"), ids_of(JOB, "b"), ids_of(JOB, "none")) == ("x", ["y", "z"], [])
     for call, name in ((id_of, "b"), (id_of, "none"), (ids_of, "c"), (ids_of, "d")):
         with pytest.raises(InvalidInput) as refused:
-            call(JOB, name)  # type: ignore[operator]
+            call(JOB, name)
         assert refused.value.param == name
 
 

@@ -23,7 +23,7 @@ from tests.memory.laboratory import Lab, rule
 from tests.storing import SetClock
 
 pytestmark = pytest.mark.anyio
-SLOT = {"subject": "Ana", "attribute": "residence"}
+SLOT: dict[str, Any] = {"subject": "Ana", "attribute": "residence"}
 PORTO, LISBON = "Ana lives in Porto", "Ana lives in Lisbon"
 
 

@@ -361,7 +361,7 @@ async def test_a_claim_that_no_memory_can_hold_is_dropped_and_the_others_stay(la
 
 
 async def test_a_newer_statement_closes_the_older_one_of_its_slot_whichever_comes_first(lab: Lab) -> None:
-    slot = {"subject": "Ana", "attribute": "residence"}
+    slot: dict[str, Any] = {"subject": "Ana", "attribute": "residence"}
     porto = await lab.put("Ana lives in Porto", valid_from=datetime(2020, 1, 1, tzinfo=UTC), **slot)
     said = await raw(lab, user("I moved to Lisbon. Before Porto I lived in Faro, 2019."))
     await lab.do(

@@ -83,9 +83,9 @@ async def test_the_fused_memory_may_have_the_words_of_one_side_or_of_a_third(lab
     assert [(await lab.now(side)).state for side in (a, b)] == ["merged", "merged"]
     c, d = await lab.put("The feast is on 2025-06-05"), await lab.put("The feast is on 2025-06-06")
     third = await lab.put("The feast is on 2025-06-05 or on 2025-06-06")
-    made = await asked(lab, c, d, resolved(third.content))
-    assert made is not None
-    cube = await lab.core.write(ANN, lambda tx: put_fused(tx, made, c, d))
+    other = await asked(lab, c, d, resolved(third.content))
+    assert other is not None
+    cube = await lab.core.write(ANN, lambda tx: put_fused(tx, other, c, d))
     assert cube.id == third.id
     assert await lab.links(third) == {(c.id, "MERGED_TO", third.id), (d.id, "MERGED_TO", third.id)}
 

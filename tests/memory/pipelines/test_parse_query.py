@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,11 @@ QUESTION = "Where did she live last year?"
 
 
 async def parsed(lab: Lab, reply: object, *turns: str) -> Asked:
-    return await parse_query(lab.asker(rule(PURPOSE, reply)), "run_1", QUESTION, turns, NOW)  # type: ignore[arg-type]
+    return await parse_query(lab.asker(rule(PURPOSE, reply)), "run_1", QUESTION, turns, NOW)
 
 
 async def test_wordings_names_period_and_kinds_are_taken_from_the_model(lab: Lab) -> None:
-    reply = {
+    reply: dict[str, Any] = {
         "queries": ["Where did Ana live in 2024?", " Ana  home 2024 ", "", "Where did Ana live in 2024?"],
         "entities": ["Ana", " Ana ", ""],
         "time": {"from": "2024", "to": "2024-12-31"},

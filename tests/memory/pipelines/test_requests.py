@@ -78,7 +78,11 @@ async def test_what_was_asked_for_can_be_done(lab: Lab) -> None:
     assert (await lab.work(job, rule(extract.PURPOSE, {"memories": []}))).state == "done"
     job = await of.classify(ANN, other.vault_id, [other.id])
     assert (await lab.work(job, rule("*", fault="400"))).result == {}
-    reply = {"title": "Ana", "text": "Ana lives in Porto and sings in a choir.", "child_ids": [raw.id, other.id]}
+    reply: dict[str, Any] = {
+        "title": "Ana",
+        "text": "Ana lives in Porto and sings in a choir.",
+        "child_ids": [raw.id, other.id],
+    }
     job = await lab.work(await of.summarise(ANN, None, [raw.id, other.id]), rule(summarise.PURPOSE, reply))
     assert job.result is not None
     summary = str(job.result["summary_id"])

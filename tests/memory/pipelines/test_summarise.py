@@ -16,6 +16,7 @@ from memory.pipelines.summarise import MEMBERS, arguments
 from memory.sweep import STALE
 from memory.tables import JobRow
 from memory.types import MemCube
+from memory.workers import SYSTEM
 from tests.memory.conftest import ANN, BOB
 from tests.memory.laboratory import Lab, rule
 from tests.storing import SetClock
@@ -69,7 +70,7 @@ async def test_a_summary_whose_member_was_replaced_is_stale_until_it_is_written_
     clock.pass_by(60)
     newer = await lab.put("Ana lives in Rome since 2026")
     await lab.core.write(ANN, lambda tx: store.supersede(tx, store.get(tx, members[1].id), newer))
-    assert await lab.core.write(sweep.SYSTEM, sweep.age_summaries) == 1
+    assert await lab.core.write(SYSTEM, sweep.age_summaries) == 1
     stale = await lab.now(before)
     assert (stale.data[STALE], stale.content, stale.state) == (True, TEXT, "activated")
     clock.pass_by(60)
@@ -82,7 +83,7 @@ async def test_a_summary_whose_member_was_replaced_is_stale_until_it_is_written_
     assert again.sensitivity == ("home", "pets"), "what it told before it may still be asked for by version"
     history = await lab.core.read(ANN, lambda tx: versions.history(tx, before.id))
     assert [version.change for version in history] == ["overwrite", "edit", "create"]
-    assert await lab.core.write(sweep.SYSTEM, sweep.age_summaries) == 0
+    assert await lab.core.write(SYSTEM, sweep.age_summaries) == 0
 
 
 async def test_a_summary_of_what_was_deleted_leaves_and_comes_back_without_it(lab: Lab, clock: SetClock) -> None:
@@ -90,7 +91,7 @@ async def test_a_summary_of_what_was_deleted_leaves_and_comes_back_without_it(la
     before = await made(lab, await sum_up(lab, members, said([m.id for m in members])))
     clock.pass_by(60)
     await lab.core.write(ANN, lambda tx: store.move(tx, store.get(tx, members[0].id), "delete"))
-    assert await lab.core.write(sweep.SYSTEM, sweep.age_summaries) == 1
+    assert await lab.core.write(SYSTEM, sweep.age_summaries) == 1
     assert (await lab.now(before)).state == "quarantined"
     text = "Ana moved to Lisbon on 2025-03-10 and has lived there with Momo."
     again = await made(lab, await sum_up(lab, members[1:], said([m.id for m in members[1:]], text), before=before.id))

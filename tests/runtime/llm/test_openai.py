@@ -210,6 +210,6 @@ async def test_cancelling_closes_the_connection_so_that_the_server_stops(server:
         await complete(llm, ASK, info=CallInfo("t.slow", "run_cancelled"))
     # The connection must be closed by the cancelling, not by the client, whose pool is still open.
     with anyio.fail_after(1.0):
-        while not [r for r in server.requests() if r["run"] == "run_cancelled" and r["disconnected"]]:  # noqa: ASYNC110 - of another process
+        while not [r for r in server.requests() if r["run"] == "run_cancelled" and r["disconnected"]]:
             await anyio.sleep(0.02)
     await llm.aclose()
