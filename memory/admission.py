@@ -1,11 +1,12 @@
 """What may become a memory: the rules that every draft passes before it is stored, and the score of what a model
 extracted. Pure.
 
-In order: a secret is held back; words already stored are a duplicate; what only repeats what was put into the same prompt is
-an echo; text that says nothing is dropped; orders to a model from outside wait for a person; and a claim that a model drew
-from a span is scored by how well the span carries it, how new it is, and how sure the model was. What a person writes
-on purpose meets the first two rules only. Source: memos §3.1 (4, 5), §5 (poisoned memory), §7 (4, 15); ours for the
-claim test, which keeps an update, a detail or a denial from passing as a duplicate.
+In order: a secret is held back; a claim in words that are stored already is a duplicate; what only repeats what was put into
+the same prompt is an echo; text that says nothing is dropped; so is a claim that says no more than another; orders to a
+model from outside wait for a person; and what a model drew from a span is scored by how well the span carries it, how new
+it is, and how sure the model was. What a person writes on purpose meets the first rule only; of equal words, the store
+keeps one (memory/store.py). Source: memos §3.1 (4, 5), §5 (poisoned memory), §7 (4, 15); ours for the claim test, which
+keeps an update, a detail or a denial from passing as a duplicate.
 """
 
 from __future__ import annotations
@@ -70,11 +71,13 @@ EMPTY: Final = STOP_WORDS | frozenset(FILLING.split())
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A memory that is compared with the candidate; `cosine` None when there are no vectors."""
+    """A memory that is compared with the candidate; `cosine` None when there are no vectors. What two memories say of
+    different subjects is never the same."""
 
     id: str
     content: str
     cosine: float | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,9 @@ def decide(candidate: Candidate, neighbours: Sequence[Other] = (), injected: Seq
     found = tuple(dict.fromkeys(secret.kind for secret in secrets.find(text)))
     if found:
         return Verdict("quarantine", 0.0, tuple(f"holds a secret: {kind}" for kind in found))
-    for other in neighbours:
+    claims = draft.semantic_type in CLAIMS
+    rivals = [other for other in neighbours if claims and not speak_of_others(draft.subject, other.subject)]
+    for other in rivals:
         if content_hash(text) == content_hash(other.content):
             return Verdict("duplicate", 0.0, (f"the same words as {other.id}",), other.id)
     if candidate.deliberate:
@@ -119,11 +124,10 @@ def decide(candidate: Candidate, neighbours: Sequence[Other] = (), injected: Seq
     for other in injected:
         if not supported and is_echo(text, other):
             return Verdict("drop", 0.0, (f"repeats {other.id}, which stood in the same prompt",), other.id)
-    claims = draft.semantic_type in CLAIMS
     if claims and is_vague(text):
         return Verdict("drop", 0.0, ("says nothing that can be looked up",))
-    for other in neighbours:
-        if claims and is_near_duplicate(text, other):
+    for other in rivals:
+        if is_near_duplicate(text, other):
             return Verdict("duplicate", 0.0, (f"says no more than {other.id}",), other.id)
     told = orders(text) if draft.origin in EXTERNAL or not candidate.fresh else ()
     if told:
@@ -207,6 +211,11 @@ def is_near_duplicate(text: str, other: Other) -> bool:
     if not close and min(len(words(text)), len(words(other.content))) >= SIMHASH_WORDS:
         close = distance(simhash(text), simhash(other.content)) <= SAME_BITS
     return close and says_no_more(text, other.content)
+
+
+def speak_of_others(a: str | None, b: str | None) -> bool:
+    """Whether two subjects are known and are not the same one."""
+    return a is not None and b is not None and normalise(a) != normalise(b)
 
 
 def says_no_more(a: str, b: str) -> bool:

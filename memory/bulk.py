@@ -60,7 +60,8 @@ def change_all(
     said = with_any(frozenset({"content"}))
     if said:
         tx.connection.execute(delete(BlobRow).where(BlobRow.memory_seq.in_([cube.seq for cube in said])))
-    stale = [cube.id for cube in after if cube in said or ("state" in changed[cube.id] and cube.state in GONE)]
+    gone = [cube for cube in with_any(frozenset({"state"})) if cube.state in GONE]
+    stale = [cube.id for cube in (*said, *gone)]
     if stale:
         tx.connection.execute(
             update(ArtifactRow)
@@ -74,7 +75,12 @@ def change_all(
 def _write(tx: Tx, before: Sequence[MemCube], after: Sequence[MemCube], names: Sequence[str]) -> None:
     """The rows of the memories. What one lets go of another may take, so all let go first."""
     seqs = [cube.seq for cube in before]
-    hashes = _hashes(tx, after)
+    found = select(MemoryRow.seq, MemoryRow.version, MemoryRow.placed).where(MemoryRow.seq.in_(seqs)).with_for_update()
+    there = {row.seq: row for row in tx.connection.execute(found)}
+    for cube in before:
+        if there[cube.seq].version != cube.version:
+            raise store.stale(store.get(tx, cube.id), cube.version)
+    hashes = _hashes(tx, after, {seq for seq, row in there.items() if row.placed})
     tx.connection.execute(update(MemoryRow).where(MemoryRow.seq.in_(seqs)).values(content_hash=None))
     columns = dict.fromkeys((*names, *ALWAYS))
     statement = (
@@ -90,19 +96,12 @@ def _write(tx: Tx, before: Sequence[MemCube], after: Sequence[MemCube], names: S
         row = {f"to_{name}": value for name, value in given.items()}
         values.append({**row, "of_seq": old.seq, "of_version": old.version})
     tx.connection.execute(statement, values)
-    written = select(MemoryRow.seq, MemoryRow.version).where(MemoryRow.seq.in_(seqs))
-    is_at = {row.seq: row.version for row in tx.connection.execute(written)}
-    for old, new in zip(before, after, strict=True):
-        if is_at[new.seq] != new.version:
-            raise store.stale(store.get(tx, old.id), old.version)
 
 
-def _hashes(tx: Tx, after: Sequence[MemCube]) -> dict[int, str | None]:
+def _hashes(tx: Tx, after: Sequence[MemCube], placed: set[int]) -> dict[int, str | None]:
     """The content hash of each. Raises `Conflict` when another live memory, or two of these, have the same."""
     seqs = [cube.seq for cube in after]
-    found = select(MemoryRow.seq, MemoryRow.placed).where(MemoryRow.seq.in_(seqs))
-    placed = {row.seq: row.placed for row in tx.connection.execute(found)}
-    hashes = {cube.seq: store.words_hash(cube, placed[cube.seq]) if cube.state in LIVE else None for cube in after}
+    hashes = {cube.seq: store.words_hash(cube, cube.seq in placed) if cube.state in LIVE else None for cube in after}
     wanted: dict[str, str] = {}
     for cube in after:
         hashed = hashes[cube.seq]

@@ -52,7 +52,7 @@ def compare(tx: Tx, cubes: Sequence[MemCube], spaces: Sequence[Space]) -> list[D
 
 
 def mend(tx: Tx, cubes: Sequence[MemCube], drift: Sequence[Drift]) -> list[str]:
-    """Write full text and nodes again, and take damaged vectors away; the ids whose vectors the relay is to make."""
+    """Write full text and nodes again, and take damaged vectors away; the ids that the relay is to carry again."""
     by_id = {cube.id: cube for cube in cubes}
     texts = [by_id[each.memory_id] for each in drift if each.kind == "text"]
     lexical.put_many(tx.connection, [store.text_row(cube) for cube in texts if cube.content])
@@ -63,10 +63,11 @@ def mend(tx: Tx, cubes: Sequence[MemCube], drift: Sequence[Drift]) -> list[str]:
     blobs = [by_id[id_] for id_ in dict.fromkeys(each.memory_id for each in drift if each.kind == "blob")]
     for cube in blobs:
         tx.connection.execute(delete(BlobRow).where(BlobRow.memory_seq == cube.seq))
-    again = [cube for cube in blobs if cube.content]
-    store.enqueue(tx, again)
-    _mark(tx, again)
-    return [cube.id for cube in again]
+    # Whoever walks the graph follows the outbox (memory/indices/hypergraph.py), so a mended node is told there too.
+    again = {cube.id: cube for cube in (*blobs, *nodes) if cube.content}
+    store.enqueue(tx, list(again.values()))
+    _mark(tx, list(again.values()))
+    return list(again)
 
 
 def send(tx: Tx, ids: Sequence[str]) -> None:

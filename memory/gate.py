@@ -73,7 +73,7 @@ class Gate:
             cubes = many(tx, [hit.memory_id for hit in hits])
             found = [(cubes[hit.memory_id], hit.score) for hit in hits if hit.memory_id in cubes]
             return tuple(
-                Other(cube.id, cube.content, score)
+                Other(cube.id, cube.content, score, cube.subject)
                 for cube, score in found
                 if cube.vault_id == vault_id and cube.state in COMPARED and allowed.sees(cube.sensitivity)
             )

@@ -223,7 +223,7 @@ def _gather(tx: Tx, opening: Opening, question: Question, dense: Dense | None) -
     """Every candidate once: what the indexes named, and what stands around the best of them."""
     scope = opening.scope
     pooled = {each.seq: each for each in opening.found}
-    seeds = [each.seq for each in opening.found[:LEXICAL_SEEDS]]
+    seeds = list(opening.found[:LEXICAL_SEEDS])
     if scope.query.as_of is not None:
         old = pool.edited_since(tx, scope, question.terms, LEXICAL)
         pooled |= {each.seq: each for each in pool.by_id(tx, scope, old)}
@@ -232,8 +232,8 @@ def _gather(tx: Tx, opening: Opening, question: Question, dense: Dense | None) -
         new = pool.by_id(tx, scope, [memory_id for memory_id in dense.named if memory_id not in place])
         place |= {each.id: each for each in new}
         pooled |= {each.seq: each for each in new}
-        seeds += [place[memory_id].seq for memory_id in dense.named[:DENSE_SEEDS] if memory_id in place]
-    pooled |= {each.seq: each for each in pool.around(tx, scope, list(dict.fromkeys(seeds)))}
+        seeds += [place[memory_id] for memory_id in dense.named[:DENSE_SEEDS] if memory_id in place]
+    pooled |= {each.seq: each for each in pool.around(tx, scope, seeds)}
     candidates = list(pooled.values())
     return candidates, None if dense is None else pool.cosines(tx, dense.space.id, candidates, dense.vector)
 

@@ -45,7 +45,7 @@ from memory.spaces import Spaces
 from memory.tables import JobRow, VaultRow
 from memory.tx import Tx
 from memory.types import Actor
-from runtime.errors import Conflict, Forbidden, InvalidInput
+from runtime.errors import Forbidden, InvalidInput
 from runtime.ids import new_id
 
 T = TypeVar("T")
@@ -196,8 +196,7 @@ class Transfer:
     async def _allowed(self, actor: Actor, vault: str) -> Access:
         await self._core.default_vault(actor)
         allowed = await self._core.read(actor, lambda tx: access.vault(tx, vault, "write"))
-        if allowed.vault.archived_at is not None:
-            raise Conflict(f"vault {allowed.vault.name!r} is archived; restore it before you write", param="vault")
+        access.need_open(allowed)
         return allowed
 
     @asynccontextmanager

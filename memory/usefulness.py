@@ -97,8 +97,8 @@ class Usefulness:
     # -- ranking -------------------------------------------------------------------------------------------------------
 
     async def draws(self, vault_ids: Sequence[str], memory_ids: Sequence[str], seed: int | None) -> Draws:
-        """Effects of the memories beyond what is thought of one that was never measured: drawn with the seed (Thompson), or
-        the means without one. Vaults that are not measured are left out, and with them their memories.
+        """Effects of the memories beyond what is thought of one that was never measured, and with a seed a draw of the doubt
+        about each (Thompson). Vaults that are not measured are left out, and with them their memories.
 
         At most 5 s behind what other processes have counted, and a minute behind an edit. Raises `StorageError`.
         """
@@ -106,7 +106,8 @@ class Usefulness:
         if not views:
             return Draws({}, FIRST_SD)
         unknown_sd = max(view.prior.sd for view in views)
-        found: dict[str, float] = {}
+        effects: dict[str, float] = {}
+        doubts: dict[str, float] = {}
         for memory_id in memory_ids:
             mean, sd = 0.0, unknown_sd
             for view in views:
@@ -114,10 +115,11 @@ class Usefulness:
                     mean, sd = view.effects[memory_id]
                     mean -= view.prior.mean
                     break
-            effect = mean if seed is None else mean + sd * normal_draw(seed, memory_id)
-            if effect:
-                found[memory_id] = effect
-        return Draws(found, unknown_sd)
+            if mean:
+                effects[memory_id] = mean
+            if seed is not None:
+                doubts[memory_id] = sd * normal_draw(seed, memory_id)
+        return Draws(effects, unknown_sd, doubts)
 
     # -- measuring -----------------------------------------------------------------------------------------------------
 

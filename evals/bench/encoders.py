@@ -36,7 +36,7 @@ from runtime.settings import load
 ENCODERS = ("minilm-l6", "wordllama-256", "hashing-384")
 THREADS = (1, 2)
 PEER = Path(__file__).parent / "peers" / "minilm_onnx.py"
-PEER_PACKAGES = ("onnx==1.23.0", "onnxruntime==1.32.0", "tokenizers", "safetensors", "numpy", "psutil")
+PEER_PACKAGES = ("onnx==1.23.2", "onnxruntime==1.32.0", "tokenizers", "safetensors", "numpy", "psutil")
 ONNX = {"minilm-l6 onnxruntime": "float32", "minilm-l6 onnxruntime int8": "int8"}
 MEGABYTE = 1 << 20
 

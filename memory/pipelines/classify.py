@@ -18,7 +18,7 @@ from sqlalchemy import or_, select
 
 from memory import access, jobs, merging, reviews, store
 from memory.access import Access
-from memory.admission import CLAIMS, Other, is_near_duplicate, is_quoted
+from memory.admission import CLAIMS, Other, is_near_duplicate, is_quoted, speak_of_others
 from memory.conflict import later, since
 from memory.jobs import JobRun
 from memory.pipelines.asking import prompt_of
@@ -135,7 +135,7 @@ class Classify:
 
     async def _repeats(self, a: MemCube, b: MemCube) -> bool:
         """Whether one of two claims says no more than the other."""
-        if a.semantic_type not in CLAIMS or b.semantic_type not in CLAIMS:
+        if not {a.semantic_type, b.semantic_type} <= CLAIMS or speak_of_others(a.subject, b.subject):
             return False
         first, second = await self._parts.vectors([a.content, b.content])
         shared = sorted(first.keys() & second.keys())

@@ -108,7 +108,7 @@ class Extract:
             others = [other for other in near if other.id != raw.id]
             # What an earlier claim of the same window says is not in the index yet.
             others += [
-                Other(item.new.id, item.new.draft.content, _cosine(made, item.new.vectors))
+                Other(item.new.id, item.new.draft.content, _cosine(made, item.new.vectors), item.new.draft.subject)
                 for item in judged
                 if item.verdict.outcome in PASSED
             ]

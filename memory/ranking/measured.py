@@ -6,22 +6,24 @@ Source: design usefulness, "Use".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """`effects`: by memory id, a draw from its posterior, or the posterior's mean; `prior_sd`: of a memory that was never
-    measured. A memory without an effect is at the prior's mean, which moves nothing."""
+    """`effects`: by memory id, the mean of its posterior beyond that of a memory that was never measured; `doubts`: what a
+    draw from the posterior adds to the mean (Thompson); `prior_sd`: the doubt about a memory that was never measured. A
+    memory without an entry is moved by nothing."""
 
     effects: Mapping[str, float]
     prior_sd: float
+    doubts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Measured(Protocol):
     """Knows how much memories helped (memory/usefulness.py)."""
 
     async def draws(self, vault_ids: Sequence[str], memory_ids: Sequence[str], seed: int | None) -> Draws:
-        """Effects of the memories; drawn with the seed, or the means without one."""
+        """Effects of the memories, and with a seed their doubts."""
         ...

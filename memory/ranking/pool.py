@@ -11,7 +11,6 @@ import numpy as np
 import orjson
 from sqlalchemy import ColumnElement, Row, any_, func, literal, select, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import aliased
 from sqlalchemy.types import Text
 
 from memory import rows, versions
@@ -55,21 +54,25 @@ def by_id(tx: Tx, scope: Scope, ids: Sequence[str]) -> list[Candidate]:
     return [found[memory_id] for memory_id in ids if memory_id in found]
 
 
-def around(tx: Tx, scope: Scope, seqs: Sequence[int]) -> list[Candidate]:
-    """What stands at most `AROUND` places from these memories in their sessions, they themselves included."""
+def around(tx: Tx, scope: Scope, seeds: Sequence[Candidate]) -> list[Candidate]:
+    """What stands at most `AROUND` places from these candidates in their sessions, they themselves included."""
+    seqs = [each.seq for each in seeds if each.place is not None]
     if not seqs:
         return []
-    seed = aliased(MemoryRow)
+    near = MemoryRow.__table__.alias()
+    seed = near.c
+    # As an expression, so that SQLite looks seeds up by their key and does not read the whole vault to find them.
+    vault_id = seed.vault_id.concat("")
     beside = (
         among(tx, seed.seq, seqs)
-        & (MemoryRow.vault_id == seed.vault_id)
+        & (MemoryRow.vault_id == vault_id)
         & (MemoryRow.session_id == seed.session_id)
         & MemoryRow.position.between(seed.position - AROUND, seed.position + AROUND)
     )
     if scope.query.as_of is not None:
-        wanted = tx.connection.execute(select(MemoryRow.seq).join(seed, beside).where(*scope.clauses())).scalars()
+        wanted = tx.connection.execute(select(MemoryRow.seq).join(near, beside).where(*scope.clauses())).scalars()
         return by_seq(tx, scope, list(dict.fromkeys(wanted)))
-    found = tx.connection.execute(select(*COLUMNS).join(seed, beside).where(*scope.clauses()))
+    found = tx.connection.execute(select(*COLUMNS).join(near, beside).where(*scope.clauses()))
     return list({each.seq: each for each in _candidates(found, scope)}.values())
 
 
@@ -84,7 +87,7 @@ def edited_since(tx: Tx, scope: Scope, terms: Sequence[str], limit: int) -> list
     query = (
         select(VersionRow.memory_id, VersionRow.content)
         .join(MemoryRow, MemoryRow.id == VersionRow.memory_id)
-        .where(*scope.clauses(), VersionRow.sys_from <= moment, VersionRow.sys_to > moment)
+        .where(*scope.clauses(keyed=False), VersionRow.sys_from <= moment, VersionRow.sys_to > moment)
         .where(VersionRow.redacted.is_(False), VersionRow.content != MemoryRow.content)
         .order_by(VersionRow.sys_to.desc(), VersionRow.memory_id)
         .limit(OLD_TEXTS)
@@ -139,12 +142,12 @@ def _read(tx: Tx, scope: Scope, column: ColumnElement[Any], keys: Sequence[Any])
     return map(_of_cube, as_they_were(tx, scope, cubes))
 
 
-def _candidates(found: Iterable[Row[Any]], scope: Scope) -> Iterable[Candidate]:
+def _candidates(found: Iterable[Row[*tuple[Any, ...]]], scope: Scope) -> Iterable[Candidate]:
     tagged = set(scope.query.tags)
     for row in found:
         # Unpacked, because asking a row for a column by name costs more than reading it.
-        seq, memory_id, vault_id, content, title, subject, attribute, speaker, session, position, priority, *more = row
-        happened, valid_from, entities, tags, sensitivity = more
+        seq, memory_id, vault_id, content, title, subject, attribute, speaker, *more = row.tuple()
+        session, position, priority, happened, valid_from, entities, tags, sensitivity = more
         if sensitivity != EMPTY and not scope.may_read(vault_id, textsafe.loads(sensitivity)):
             continue
         if tagged and tagged.isdisjoint(textsafe.loads(tags)):

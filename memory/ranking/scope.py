@@ -48,11 +48,13 @@ class Scope:
             return INDEXED | self.wanted
         return self.wanted | {"archived"} if self.query.at is not None else self.wanted
 
-    def clauses(self) -> list[ColumnElement[bool]]:
-        """Conditions on `memories` for whatever could be shown."""
+    def clauses(self, *, keyed: bool = True) -> list[ColumnElement[bool]]:
+        """Conditions on `memories` for whatever could be shown. `keyed`: the statement names its rows by a key; then the
+        vault is compared as an expression, or SQLite reads the whole vault by its index to find a few rows of it."""
         query = self.query
+        vault: ColumnElement[str] = MemoryRow.vault_id.concat("") if keyed else MemoryRow.__table__.c.vault_id
         found: list[ColumnElement[bool]] = [
-            MemoryRow.vault_id.in_(self.vault_ids),
+            vault.in_(self.vault_ids),
             MemoryRow.state.in_(sorted(self.indexed)),
         ]
         if query.as_of is not None:

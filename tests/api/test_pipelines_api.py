@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+from starlette.requests import Request
 
+from api import errors
+from memory.jobs import TooManyJobs
 from tests.api.conftest import Served, serving
 from tests.memory.laboratory import rule
 
@@ -157,3 +162,11 @@ def test_what_cannot_be_asked_for_is_refused_with_the_field(served: Served, vaul
     gone = served.http.delete(f"/api/memories/{ids[0]}", headers={"If-Match": '"1"'})
     assert gone.status_code == 200
     assert ask(served, vault, what, memories=ids).status_code == 410
+
+
+def test_too_many_unfinished_jobs_are_a_429_that_says_when_to_try_again() -> None:
+    request = Request({"type": "http", "method": "POST", "path": "/api/vaults/x/extract", "headers": []})
+    response = anyio.run(errors.on_error, request, TooManyJobs("200 of yours are unfinished", retry_after_s=4.2))
+    assert (response.status_code, response.headers["retry-after"]) == (429, "5")
+    body = json.loads(bytes(response.body))
+    assert (body["code"], body["instance"]) == ("too_many_jobs", "/api/vaults/x/extract")

@@ -205,6 +205,16 @@ def test_what_a_person_writes_on_purpose_is_kept(text: str) -> None:
     assert (verdict.outcome, verdict.score) == ("admit", 1.0)
 
 
+def test_the_same_words_about_another_subject_or_of_another_type_are_no_duplicate() -> None:
+    twin = Other("mem_1", "She lives in Porto now", 1.0, subject="Berta")
+    said = "She lives in Porto now"
+    assert decide(drawn(said, said, subject="Ana"), [twin]).outcome == "admit"
+    assert decide(drawn(said, said, subject="BERTA "), [twin]).outcome == "duplicate"
+    assert decide(drawn(said, said), [twin]).outcome == "duplicate"
+    file = Candidate(Draft(said, semantic_type="file", origin="inference_extraction"))
+    assert decide(file, [twin]).outcome == "admit", "two files may hold the same"
+
+
 def test_what_a_model_repeats_of_its_prompt_is_an_echo() -> None:
     known = Other("mem_1", "Ana lives in Lisbon", 1.0)
     said = drawn("Ana lives in Lisbon", "Ana lives in Lisbon.", fresh=False)

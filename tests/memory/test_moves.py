@@ -69,10 +69,9 @@ async def test_there_and_back_and_the_settings_that_may_start_meanwhile(any_sett
         assert (await memory.moves.back(ADMIN)).slug == "hashing-64.int8"
         assert stored[5] in await found(memory, stored[5])
         assert (await memory.moves.back(ADMIN)).slug == "hashing-128.f16"
-        actions = await db.read(
-            lambda c: c.execute(select(AuditRow.action).where(AuditRow.object_type == "profile").order_by(AuditRow.n))
-        )
-        assert list(actions.scalars()) == ["reembed.begin", "reembed.switch", "reembed.back", "reembed.back"]
+        query = select(AuditRow.action).where(AuditRow.object_type == "profile").order_by(AuditRow.n)
+        actions = await db.read(lambda c: c.execute(query).scalars().all())
+        assert actions == ["reembed.begin", "reembed.switch", "reembed.back", "reembed.back"]
 
 
 async def test_only_an_administrator_moves_the_store(any_settings: Settings, db: Database) -> None:

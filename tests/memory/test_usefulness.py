@@ -406,7 +406,9 @@ async def test_ranking_gets_posterior_means_or_seeded_draws(core: Core, usefulne
     drawn = await usefulness.draws(vaults, ids, 5)
     assert drawn == await usefulness.draws(vaults, ids[::-1], 5)
     assert drawn != await usefulness.draws(vaults, ids, 6)
-    assert set(drawn.effects) == set(ids)
+    assert set(drawn.doubts) == set(ids)
+    assert drawn.effects == means.effects
+    assert means.doubts == {}
 
 
 async def test_a_vault_that_is_switched_off_does_not_rank_and_is_not_measured(

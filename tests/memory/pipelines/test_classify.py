@@ -89,6 +89,13 @@ async def test_near_duplicates_are_merged_without_asking(lab: Lab) -> None:
     assert ((await lab.now(old)).state, (await lab.now(new)).state) == ("merged", "activated")
 
 
+async def test_the_same_words_about_two_people_are_not_merged_unasked(lab: Lab) -> None:
+    await lab.put("She lives in Porto near the old harbour", subject="Ana")
+    new = await lab.put("She lives in Porto near the old harbour", subject="Berta")
+    job = await settle(lab, new, said("independent"))
+    assert job.result == {"independent": 1}
+
+
 async def test_a_newer_state_of_things_closes_the_older(lab: Lab, clock: SetClock) -> None:
     moved = datetime(2025, 3, 10, tzinfo=UTC)
     old, new = await pair(
