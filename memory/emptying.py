@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -26,7 +26,9 @@ from memory.jobs import JobRun
 from memory.tables import (
     AuditRow,
     GrantRow,
+    LiftRow,
     MemoryRow,
+    OutcomeMeanRow,
     ReviewRow,
     SnapshotRow,
     SubscriptionRow,
@@ -48,7 +50,7 @@ class Emptied:
     """What was erased. With `job_id` the memories are still to be erased, and the job's result says the rest.
 
     `removed` counts rows by what they were; `stale` are memories elsewhere that were made from erased ones, `runs` read
-    them and may quote them (at most `TOLD` of each).
+    them and may quote them (at most `TOLD` of each). `pending` is still to be done: the vectors go with the outbox.
     """
 
     vault_id: str
@@ -58,6 +60,7 @@ class Emptied:
     removed: Mapping[str, int] | None = None
     stale: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
     job_id: str | None = None
 
 
@@ -106,8 +109,7 @@ async def empty(core: Core, actor: Actor, vault: str, *, expect: int, delete: bo
 
     told, files = await core.write(actor, work)
     await _unlink(files)
-    await core.db.scrub()
-    return told
+    return told if told.job_id else replace(told, pending=await _scrubbed(core))
 
 
 async def finish(run: JobRun) -> Mapping[str, JsonValue]:
@@ -141,13 +143,13 @@ async def finish(run: JobRun) -> Mapping[str, JsonValue]:
         return Emptied(vault_id, tx.now, deleted, memories, removed, tuple(stale)[:TOLD], tuple(runs)[:TOLD])
 
     told = await run.commit(end, done=total)
-    await run.core.db.scrub()
-    return body(told)
+    return body(replace(told, pending=await _scrubbed(run.core)))
 
 
 def body(told: Emptied) -> dict[str, JsonValue]:
     """The receipt as JSON."""
-    return {**asdict(told), "at": told.at.isoformat(), "stale": list(told.stale), "runs": list(told.runs)}
+    lists: dict[str, JsonValue] = {name: list(getattr(told, name)) for name in ("stale", "runs", "pending")}
+    return {**asdict(told), **lists, "at": told.at.isoformat()}
 
 
 def stale(allowed: Access, expect: int) -> Stale:
@@ -164,6 +166,7 @@ def _strip(tx: Tx, allowed: Access, *, delete: bool) -> dict[str, int]:
     """Take away what is not a memory, and the vault out of sight when it goes."""
     vault_id = allowed.vault.id
     gone: list[tuple[str, Any]] = [("snapshots", SnapshotRow), ("reviews", ReviewRow)]
+    gone += [("outcome_means", OutcomeMeanRow), ("lifts", LiftRow)]
     if delete:
         gone += [("grants", GrantRow), ("subscriptions", SubscriptionRow)]
     removed = {}
@@ -208,6 +211,11 @@ def _purge(tx: Tx, vault_id: str, limit: int) -> _Batch:
 def _outside(tx: Tx, vault_id: str, ids: Sequence[str]) -> tuple[str, ...]:
     query = select(MemoryRow.id).where(MemoryRow.id.in_(ids), MemoryRow.vault_id != vault_id).order_by(MemoryRow.id)
     return tuple(tx.connection.execute(query).scalars()) if ids else ()
+
+
+async def _scrubbed(core: Core) -> tuple[str, ...]:
+    """Have the pages overwritten that held the texts; what is still to be done then."""
+    return ("index",) if await core.db.scrub() else ("index", "database pages")
 
 
 async def _unlink(files: Sequence[str]) -> None:

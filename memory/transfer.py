@@ -149,7 +149,7 @@ class Transfer:
         args: dict[str, JsonValue] = {"vault_id": allowed.vault.id, "digest": incoming.digest, "mode": wanted.mode}
         args |= {"format": incoming.format, "embed": wanted.embed, "name": wanted.name}
         args |= {"trusted": rights.trusted, "keep_ids": rights.keep_ids}
-        await self._tidy(actor)
+        await self._tidy()
         kept = self._upload(job_id)
         await anyio.to_thread.run_sync(_move, upload, kept)
         try:
@@ -205,13 +205,15 @@ class Transfer:
     ) -> AsyncIterator[tuple[Incoming, Rights]]:
         """The file as records; an archive is copied and verified on the way. The copy goes at the end."""
         now = self._core.clock.now()
+        data = None if isinstance(source, str) else await anyio.to_thread.run_sync(_read, source, wanted.format)
+        if wanted.trust and (data is not None or isinstance(source, str)):
+            raise InvalidInput("trust: is said of an archive, and this is none; leave it out", param="trust")
         if isinstance(source, str):
             drafts = await anyio.to_thread.run_sync(registry.builtin, source)
             digest = hashlib.sha256(repr(drafts).encode(errors="surrogatepass")).hexdigest()
             found = [Found(number, draft) for number, draft in enumerate(drafts, 1)]
             yield of_drafts("builtin", source, found, digest, allowed.vault, now), rights or Rights()
             return
-        data = await anyio.to_thread.run_sync(_read, source, wanted.format)
         if data is not None:
             format_ = wanted.format or registry.format_of(data)
             digest = hashlib.sha256(data).hexdigest()
@@ -245,7 +247,7 @@ class Transfer:
     def _upload(self, job_id: str) -> Path:
         return self._core.settings.home / UPLOADS / job_id
 
-    async def _tidy(self, actor: Actor) -> None:
+    async def _tidy(self) -> None:
         """Uploads whose job is done, or gone, are not kept."""
         folder = self._core.settings.home / UPLOADS
         names = await anyio.to_thread.run_sync(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import stat
 import sys
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
@@ -73,12 +74,12 @@ async def _standard_input() -> Any:
     os.dup2(nothing, sys.stdin.fileno())
     os.close(nothing)
     source = os.fdopen(private, "rb", buffering=0)
-    reader = asyncio.StreamReader()
-    try:
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
-    except ValueError:
-        # A file is no pipe, and is read at once.
+    kind = os.fstat(private).st_mode
+    if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or os.isatty(private)):
+        # A file is never waited for.
         return anyio.wrap_file(io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8", errors="replace"))
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
     return _lines(reader)
 
 

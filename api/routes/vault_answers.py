@@ -46,6 +46,7 @@ def erased_body(told: Emptied) -> dict[str, Any]:
         "removed": dict(told.removed or {}),
         "stale": list(told.stale),
         "runs": list(told.runs),
+        "pending": list(told.pending),
         "job": told.job_id,
     }
 

@@ -46,7 +46,8 @@ class VaultStale(Problem):
 class VaultErased(Documented):
     """What was erased. With `job` the memories are still to be erased, and the job's result says the rest.
 
-    `stale`: memories of other vaults that were made from erased ones; `runs` read them and may quote them.
+    `stale`: memories of other vaults that were made from erased ones; `runs` read them and may quote them; `pending`: what
+    goes a moment later.
     """
 
     id: str
@@ -56,6 +57,7 @@ class VaultErased(Documented):
     removed: dict[str, int]
     stale: list[str]
     runs: list[str]
+    pending: list[str]
     job: str | None
 
 

@@ -54,10 +54,10 @@ from runtime.settings import Settings, load
 NAMESPACES: Final = 10
 ENCODER: Final = "wordllama-256"
 PEERS: Final = {
-    "mem0": ("mem0ai==2.2.0", "qdrant-client==1.20.0"),
-    "langgraph-sqlite": ("langgraph==1.2.22", "langgraph-checkpoint-sqlite==3.1.2", "pysqlite3-binary", "numpy"),
-    "langgraph-memory": ("langgraph==1.2.22", "numpy"),
-    "chroma": ("chromadb==1.6.0",),
+    "mem0": ("mem0ai==2.2.1", "qdrant-client==1.20.0"),
+    "langgraph-sqlite": ("langgraph==1.2.24", "langgraph-checkpoint-sqlite==3.1.2", "pysqlite3-binary", "numpy"),
+    "langgraph-memory": ("langgraph==1.2.24", "numpy"),
+    "chroma": ("chromadb==1.5.9",),
 }
 PEER_LIMIT_S: Final = 90
 SINGLE_ADDS: Final = 500

@@ -146,7 +146,7 @@ def _candidates(found: Iterable[Row[*tuple[Any, ...]]], scope: Scope) -> Iterabl
     tagged = set(scope.query.tags)
     for row in found:
         # Unpacked, because asking a row for a column by name costs more than reading it.
-        seq, memory_id, vault_id, content, title, subject, attribute, speaker, *more = row.tuple()
+        seq, memory_id, vault_id, content, title, subject, attribute, speaker, *more = tuple(row)
         session, position, priority, happened, valid_from, entities, tags, sensitivity = more
         if sensitivity != EMPTY and not scope.may_read(vault_id, textsafe.loads(sensitivity)):
             continue

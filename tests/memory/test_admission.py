@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from memory.admission import (
@@ -60,6 +61,7 @@ def test_the_limits_belong_to_the_better_side() -> None:
     ]
 
 
+@how(max_examples=60, deadline=None)
 @given(UNIT, UNIT, UNIT, UNIT, UNIT, UNIT)
 def test_better_grounded_newer_and_surer_is_never_judged_worse(
     a: float, b: float, c: float, d: float, e: float, f: float
@@ -69,6 +71,7 @@ def test_better_grounded_newer_and_surer_is_never_judged_worse(
     assert ORDER[outcome_of(score(*low))] <= ORDER[outcome_of(score(*high))]
 
 
+@how(max_examples=60, deadline=None)
 @given(st.text(max_size=40), st.lists(st.tuples(st.text(max_size=40), st.none() | st.floats(-1.0, 1.0)), max_size=4))
 def test_novelty_is_a_share_and_falls_with_each_neighbour(text: str, found: list[tuple[str, float | None]]) -> None:
     others = [Other(str(place), content, cosine) for place, (content, cosine) in enumerate(found)]
@@ -143,6 +146,7 @@ def test_another_word_number_name_or_denial_is_another_claim(text: str, other: s
     assert is_near_duplicate(text, Other("m", other, 0.99)) is same
 
 
+@how(max_examples=60, deadline=None)
 @given(st.text(max_size=60))
 def test_every_text_says_no_more_than_itself(text: str) -> None:
     assert says_no_more(text, text)

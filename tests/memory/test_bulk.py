@@ -73,11 +73,7 @@ async def written(core: Core, cubes: list[MemCube]) -> list[dict[str, Any]]:
                 | {"version row": (last.version, last.content, last.header, last.change, last.reason, last.sys_to)}
                 | {"outbox": tx.connection.execute(texts).scalars().all()}
                 | {"blobs": len(tx.connection.execute(select(BlobRow).where(BlobRow.memory_seq == cube.seq)).all())}
-                | {
-                    "files": tx.connection.execute(
-                        select(ArtifactRow.state).where(ArtifactRow.memory_id == cube.id)
-                    ).scalar()
-                }
+                | {"files": tx.connection.execute(files).scalar()}
             )
         return found
 

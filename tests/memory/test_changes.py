@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from memory.changes import EDITABLE, MAX_CONTENT, MAX_ITEMS, MAX_NAME, admissible, applied
@@ -89,6 +90,7 @@ def test_times_are_kept_in_utc_and_names_without_spaces_around_them() -> None:
     assert (made.subject, made.tags) == ("Ana", ("x", "y"))
 
 
+@how(max_examples=60, deadline=None)
 @given(st.text(max_size=50), st.text(max_size=50), st.floats(), st.integers())
 def test_what_is_admissible_is_admissible_again(content: str, name: str, confidence: float, priority: int) -> None:
     draft = Draft(content, subject=name or None, tags=(name,), confidence=confidence, priority=priority)

@@ -418,6 +418,9 @@ async def test_an_admin_may_vouch_for_an_archive(
     other = await make_vault(core, "other")
     with pytest.raises(Forbidden, match="only an admin may vouch"):
         await transfer.import_(ANN, other, path, trust=True)
+    (tmp_path / "notes.md").write_text("Some words that are no archive and have no history.")
+    with pytest.raises(InvalidInput, match="trust: is said of an archive"):
+        await transfer.import_(ROOT, other, tmp_path / "notes.md", trust=True)
     imported = await transfer.import_(ROOT, other, path, trust=True)
     assert imported.trusted
     assert (await cubes(core, other))[0].version == 3

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from memory.payloads import MAX_BYTES, MODELS, checked
@@ -98,6 +99,7 @@ def test_what_is_too_large_is_refused() -> None:
         checked("document", {"x": "a" * MAX_BYTES})
 
 
+@how(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), JSON, max_size=4))
 def test_a_type_without_fields_of_its_own_takes_any_object_and_it_comes_back(data: dict[str, Any]) -> None:
     kept = checked("fact", data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from memory.poisoning import orders
@@ -93,6 +94,7 @@ def test_case_and_a_page_around_it_do_not_hide_an_order(text: str, order: str) -
     assert order in orders(f"A page about gardens.\n\n{text.upper()}\n\nRoses are red.")
 
 
+@how(max_examples=60, deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_looked_at(text: str) -> None:
     assert isinstance(orders(text), tuple)

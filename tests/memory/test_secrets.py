@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from memory.secrets import MASK, find, masked
@@ -151,6 +152,7 @@ def test_several_secrets_are_found_in_order_and_none_inside_another() -> None:
     assert masked(text) == f"password: {MASK} and the card {MASK} and password: {MASK}"
 
 
+@how(max_examples=60, deadline=None)
 @given(st.text(max_size=200))
 def test_masking_keeps_everything_else(text: str) -> None:
     found = find(text)
@@ -159,11 +161,13 @@ def test_masking_keeps_everything_else(text: str) -> None:
     assert bool(found) == (masked(text) != text)
 
 
+@how(max_examples=60, deadline=None)
 @given(st.text(string.ascii_lowercase + " .,", max_size=300))
 def test_plain_words_hold_no_keys_and_no_card_numbers(text: str) -> None:
     assert all(secret.kind == "password" for secret in find(text))
 
 
+@how(max_examples=60, deadline=None)
 @given(st.integers(10**11, 10**12 - 1))
 def test_a_number_is_a_card_only_with_its_check_digit(middle: int) -> None:
     cards = [f"424{middle}{check}" for check in range(10)]

@@ -6,6 +6,7 @@ import random
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from memory.text import content_hash, distance, normalise, simhash, triples, words
@@ -27,11 +28,13 @@ WORDS = (
 )
 
 
+@how(max_examples=60, deadline=None)
 @given(TEXTS)
 def test_normalising_twice_is_normalising_once(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
 
 
+@how(max_examples=60, deadline=None)
 @given(st.lists(st.text("aBcÄßé", min_size=1), min_size=1), st.sampled_from([" ", "  ", "\n", "\t ", "\u3000"]))
 def test_case_and_spaces_make_no_other_text(parts: list[str], space: str) -> None:
     text, other = " ".join(parts), space.join(parts)
@@ -44,6 +47,7 @@ def test_compatibility_forms_are_the_same_text(a: str, b: str) -> None:
     assert content_hash(a) == content_hash(b)
 
 
+@how(max_examples=60, deadline=None)
 @given(TEXTS, TEXTS)
 def test_other_words_have_another_hash(a: str, b: str) -> None:
     assert (content_hash(a) == content_hash(b)) == (normalise(a) == normalise(b))
@@ -58,12 +62,14 @@ def test_half_a_surrogate_pair_has_a_hash_and_a_fingerprint() -> None:
     assert -(2**63) <= simhash("\ud800") < 2**63
 
 
+@how(max_examples=60, deadline=None)
 @given(TEXTS)
 def test_a_fingerprint_is_a_signed_number_of_64_bits(text: str) -> None:
     assert -(2**63) <= simhash(text) < 2**63
     assert distance(simhash(text), simhash(text)) == 0
 
 
+@how(max_examples=60, deadline=None)
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1))
 def test_the_distance_is_one(a: int, b: int, c: int) -> None:
     assert 0 <= distance(a, b) == distance(b, a) <= 64

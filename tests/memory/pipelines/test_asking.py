@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
@@ -85,6 +86,7 @@ def test_a_prompt_says_that_its_data_gives_no_instructions_and_holds_it_between_
     assert "{{" not in text
 
 
+@how(max_examples=60, deadline=None)
 @given(st.lists(st.recursive(st.text() | st.integers(-5, 5), st.lists, max_leaves=3)))
 def test_no_text_leaves_its_line(items: list[JsonValue]) -> None:
     told = lines([{"x": item} for item in items])

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from memory.pipelines.dates import absolute
@@ -72,6 +73,7 @@ def test_without_a_time_nothing_is_computed_and_everything_reported() -> None:
     assert absolute("Ana left on 2024-05-02", None) == ("Ana left on 2024-05-02", True)
 
 
+@how(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.sampled_from(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -82,6 +83,7 @@ def test_a_label_has_a_quote_from_each_side(quotes: list[str]) -> None:
         PairLabel(label="redundant", reason="r", quotes=quotes, newer="a")
 
 
+@how(max_examples=60, deadline=None)
 @given(st.text(max_size=50))
 def test_signs_that_no_text_has_become_spaces(text: str) -> None:
     said = Fusion.model_validate({"resolved": True, "text": text, "kept_claims": [text]})

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from memory.pipelines.windows import OVERLAP_TOKENS, WINDOW_TOKENS, Turn, Window, raw_draft, tokens, turns_of, windows
@@ -24,6 +25,7 @@ def turns(talk: list[tuple[str, str]]) -> list[Turn]:
     return [Turn(f"m{n}", role, text, AT, "Ana" if role == "user" else None) for n, (role, text) in enumerate(talk)]
 
 
+@how(max_examples=60, deadline=None)
 @given(TALK, SIZES)
 def test_no_word_is_lost_and_no_window_is_too_large(talk: list[tuple[str, str]], sizes: tuple[int, int]) -> None:
     size, overlap = sizes
@@ -38,6 +40,7 @@ def test_no_word_is_lost_and_no_window_is_too_large(talk: list[tuple[str, str]],
         assert covered.get(f"m{number}", set()) == expected
 
 
+@how(max_examples=60, deadline=None)
 @given(TALK, SIZES)
 def test_a_raw_memory_gives_its_turns_back(talk: list[tuple[str, str]], sizes: tuple[int, int]) -> None:
     for window in windows(turns(talk), size=sizes[0], overlap=sizes[1]):
