@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from memory.core import Core
 from memory.tables import JobRow
@@ -57,6 +57,12 @@ class TooManyJobs(Conflict):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Elsewhere(MnemeError):
+    """Raised by a handler: this process cannot do the job, another one can. It is given back."""
+
+    code = "elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +209,12 @@ def replay(tx: Tx, job_id: str) -> Job:
     if done.rowcount != 1:
         raise Conflict(f"job {job_id!r} is {job.state}; only one that failed or is dead can be replayed", param="state")
     return get(tx, job_id)
+
+
+def withdraw(tx: Tx, job_id: str) -> bool:
+    """Take back a job that nobody has begun; False when somebody has."""
+    waiting = (JobRow.id == job_id, JobRow.owner_id == tx.actor.user_id, JobRow.state == "queued")
+    return tx.connection.execute(delete(JobRow).where(*waiting)).rowcount == 1
 
 
 def unfinished(tx: Tx, limit: int = 1000) -> list[Job]:

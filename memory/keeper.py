@@ -78,6 +78,11 @@ class Keeper:
         """Whether the indexes have all of these memories as they are; False when that takes too long."""
         return await wait_for(self._core, ids)
 
+    @property
+    def sees_index(self) -> bool:
+        """Whether this process can compare the points of the index."""
+        return self._placing.carries
+
     async def verify(self, *, repair: bool) -> Report:
         """Compare everything with the memories; see memory/reconcile.py."""
         return await reconcile.verify(self._core, self._spaces, repair=repair, owned=self._placing.carries)

@@ -247,7 +247,7 @@ def _load(tx: Tx, entries: Sequence[Entry], spaces: Sequence[Space]) -> Batch:
     return Batch(entries, cubes, vectors)
 
 
-def _intact(row: Row[tuple[int, str, bytes, int]], dim: int) -> Vector | None:
+def _intact(row: Row[int, str, bytes, int], dim: int) -> Vector | None:
     """The stored vector; None for a damaged one, which is made again."""
     try:
         return blob.decode(row.data, row.crc32, dim)

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 import anyio
 
-from memory import access, audit, erase, explain, grants, merging, store, versions
+from memory import access, audit, erase, explain, grants, merging, store, verifying, versions
 from memory.adding import Added, Adding, Wait
 from memory.changes import applied
 from memory.core import Core
@@ -40,6 +40,7 @@ from memory.vaults import Vaults
 from runtime.errors import Forbidden, Gone, InvalidInput
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +263,7 @@ class Memory:
 
         return await self.core.write(actor, work)
 
-    async def history(self, actor: Actor, memory_id: str) -> list[Version]:
+    async def history(self, actor: Actor, memory_id: str) -> Sequence[Version]:
         """Every version, the newest first; of a purged memory without text."""
         return await self._reading(actor, memory_id, "read", lambda tx, _: versions.history(tx, memory_id))
 
@@ -280,7 +281,9 @@ class Memory:
         """Compare indexes, histories and audit with the memories of the whole database. Raises `Forbidden` for who is no
         admin."""
         _admin(actor, "verify")
-        return await self._parts.keeper.verify(repair=repair)
+        keeper = self._parts.keeper
+        told = None if keeper.sees_index else await verifying.ask(self.core, actor, repair=repair)
+        return told or await keeper.verify(repair=repair)
 
     async def reindex(self, actor: Actor, progress: Progress | None = None) -> Reindexed:
         """Build the vector indexes anew beside the ones in use, and switch. Raises `Forbidden`, `StorageError`."""
@@ -289,7 +292,13 @@ class Memory:
 
     def handlers(self, asker: Asker) -> Mapping[str, Handler]:
         """What does the jobs of the store, for a process that has a model (memory/workers.py)."""
-        return handlers(PipelineParts(self.core, asker, self._parts.gate, self.spaces))
+        parts = PipelineParts(self.core, asker, self._parts.gate, self.spaces)
+        return {
+            **handlers(parts),
+            **self.vaults.handlers,
+            **self.transfer.handlers,
+            verifying.KIND: verifying.Verify(self._parts.keeper),
+        }
 
     async def _reading(self, actor: Actor, memory_id: str, verb: Verb, work: _OnMemory[T]) -> T:
         def read(tx: Tx) -> tuple[T, access.Access]:
@@ -308,8 +317,8 @@ class Memory:
             await self.core.write(actor, lambda tx: grants.spend(tx, metered))
 
 
-class _OnMemory(Protocol[T]):
-    def __call__(self, tx: Tx, cube: MemCube, /) -> T: ...
+class _OnMemory(Protocol[T_co]):
+    def __call__(self, tx: Tx, cube: MemCube, /) -> T_co: ...
 
 
 _RESTORED = (

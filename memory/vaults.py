@@ -1,10 +1,9 @@
 """Vaults: the named sets of memories that a user has, and everything that is done with a whole one.
 
 `Vaults` is `memory.vaults` of the service. What belongs together stands beside it and is reached through it: `grants`
-(who else may do what), `snapshots` (and going back to one), `branches` (what-if). Every call names who acts, and decides,
-writes and audits in one transaction. What is too large for one is a job. The vault
-`default` is there for every user: it can be emptied, but neither renamed nor deleted. Source: memos §2.2, §3.5, §3.9,
-§3.10; contract §4.
+(who else may do what), `snapshots` (what was), `branches` (what if). Every call names who acts, and decides, writes and
+audits in one transaction. What is too large for one is a job. The vault `default` is there for every user: it can be
+emptied, but neither renamed nor deleted. Source: memos §2.2, §3.5, §3.9, §3.10; contract §4.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ import anyio
 from pydantic import JsonValue, TypeAdapter
 
 from memory import jobs
-from memory.comparing import Drift
 from memory.core import Core
 from memory.jobs import JobRun
 from memory.reconcile import Report
@@ -33,11 +32,13 @@ class Verifies(Protocol):
     """What the handler needs of the keeper (memory/keeper.py)."""
 
     @property
-    def owns_index(self) -> bool:
+    def sees_index(self) -> bool:
         """Whether this process can look into the index."""
         ...
 
-    async def verify(self, actor: Actor, *, repair: bool) -> Report: ...
+    async def verify(self, *, repair: bool) -> Report:
+        """Compare everything."""
+        ...
 
 
 class Verify:
@@ -48,9 +49,9 @@ class Verify:
 
     async def __call__(self, run: JobRun) -> Mapping[str, JsonValue]:
         """See `Handler`. The result is the report. Raises `jobs.Elsewhere` in a process without the index."""
-        if not self._keeper.owns_index:
+        if not self._keeper.sees_index:
             raise jobs.Elsewhere("the index is open in another process")
-        report = await self._keeper.verify(run.job.actor, repair=bool(run.job.args.get("repair")))
+        report = await self._keeper.verify(repair=bool(run.job.args.get("repair")))
         found: dict[str, JsonValue] = _REPORT.dump_python(report, mode="json")
         return found
 
@@ -70,13 +71,4 @@ async def ask(core: Core, actor: Actor, *, repair: bool) -> Report | None:
         waited += POLL_S
     if await core.write(actor, lambda tx: jobs.withdraw(tx, job_id)):
         return None
-    raise StorageError(f"job {job_id!r}: the service verifies for longer than {DONE_S:g} s, or failed; see /api/jobs/{job_id}")
-
-
-def report_body(report: Report) -> dict[str, JsonValue]:
-    """A report as JSON."""
-    body: dict[str, JsonValue] = _REPORT.dump_python(report, mode="json")
-    return body
-
-
-__all__ = ["KIND", "Drift", "Verify", "ask", "report_body"]
+    raise StorageError(f"job {job_id!r}: the service has not ended it within {DONE_S:g} s, or it failed; see /api/jobs")

@@ -143,7 +143,7 @@ def broken_chains(tx: Tx, memory_ids: Sequence[str]) -> set[str]:
 
 
 def _intact(row: Row[Any], key: bytes | None) -> bool:
-    if row.hash != _hash(row._mapping):
+    if row.hash != _hash(dict(row._mapping)):
         return False
     if row.redacted:
         return True

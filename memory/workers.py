@@ -183,6 +183,8 @@ class Workers:
                 await self._core.write(SYSTEM, lambda tx: jobs.finish(tx, job, result))
             except RunLost:
                 raise
+            except jobs.Elsewhere:
+                await self._release(job, died=False)
             except MnemeError as error:
                 failure = error
                 state = await self._core.write(SYSTEM, lambda tx: jobs.fail(tx, job, failure))

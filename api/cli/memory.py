@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +19,8 @@ from runtime.errors import InvalidInput
 if TYPE_CHECKING:
     from memory.erase import Receipt
     from memory.listing import Page
-    from memory.service import Added, Memory
+    from memory.adding import Added
+    from memory.service import Memory
     from memory.types import Actor, MemCube, Query, Recall, Version
 
 WIDTH = 72
@@ -192,7 +194,7 @@ def edit(
 def history(memory_id: Id, as_json: AsJson = False) -> None:
     """List every version, newest first."""
 
-    async def work(memory: Memory, actor: Actor) -> list[Version]:
+    async def work(memory: Memory, actor: Actor) -> Sequence[Version]:
         return await memory.history(actor, memory_id)
 
     versions = with_memory(work)

@@ -21,7 +21,7 @@ from api.routes.memory_documented import Hits, MemoriesMade, MemoryBody, MemoryL
 from api.routes.memory_fields import PageSize, VaultQuery
 from api.routes.memory_wire import AddMany, AddRequest, MergeRequest, SearchRequest
 from memory.listing import Where
-from memory.service import Added, Wait
+from memory.adding import Added, Wait
 from memory.types import SemanticType, State
 from runtime.errors import Conflict, InvalidInput
 

@@ -25,7 +25,7 @@ from api.routes.memory_fields import (
     Words,
     storable_text,
 )
-from memory.service import Wait
+from memory.adding import Wait
 from memory.types import (
     Change,
     Draft,

@@ -165,7 +165,7 @@ async def _asked(memory: Memory, actor: Actor, given: Sample, mode: str = "hybri
 async def _recall(memory: Memory, given: Sample, actor: Actor, count: int = 100) -> float:
     """Share of the true ten nearest that the index gives."""
     space = memory.spaces.active
-    vaults = {vault.name: vault.id for vault in await memory.vaults.list(actor)}
+    vaults = {shown.vault.name: shown.vault.id for shown in await memory.vaults.list(actor)}
     texts = await space.encoder.encode([text for text, _ in given.texts], role="doc")
     of = np.array([namespace for _, namespace in given.texts])
     hits = total = 0
@@ -200,9 +200,9 @@ def measure_http(given: Sample, home: Path) -> Measured:
             client.post("/api/memories", json=body).raise_for_status()
             adds.append(time.perf_counter() - begin)
         for text, namespace in given.questions:
-            body = {"query": text, "vaults": [namespace]}
+            asked = {"query": text, "vaults": [namespace]}
             begin = time.perf_counter()
-            client.post("/api/memories/search", json=body).raise_for_status()
+            client.post("/api/memories/search", json=asked).raise_for_status()
             searches.append(time.perf_counter() - begin)
     return Measured("mneme over HTTP", len(given.texts), adds, searches, "synchronous=NORMAL")
 

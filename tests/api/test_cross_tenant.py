@@ -43,7 +43,7 @@ TAG: Final = {"If-Match": '"1"'}
 MEMORY: Final = "/api/memories/{memory_id}"
 VAULT: Final = "/api/vaults/{vault}"
 RUN: Final = "/api/runs/{run_id}"
-CASES: Final = [
+CASES: list[Case] = [
     Case(f"GET {MEMORY}"),
     Case(f"GET {MEMORY}", headers={"If-None-Match": '"1"'}),
     Case(f"PATCH {MEMORY}", {"content": "x"}, headers=TAG),

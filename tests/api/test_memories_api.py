@@ -128,8 +128,11 @@ def test_in_a_batch_what_is_not_stored_has_no_id_and_stops_nothing(served: Serve
 @pytest.mark.parametrize("place", ["body", "query"])
 def test_waiting_for_the_index_answers_when_it_is_there(served: Served, vault: str, place: str) -> None:
     body: dict[str, Any] = {"content": f"Rivers flow to the {place}", "vault": vault}
-    where = {"params": {"wait": "indexed"}} if place == "query" else {}
-    response = served.http.post("/api/memories", json=body | ({} if where else {"wait": "indexed"}), **where)
+    waits = {"wait": "indexed"}
+    in_query = place == "query"
+    response = served.http.post(
+        "/api/memories", json=body if in_query else body | waits, params=waits if in_query else {}
+    )
     assert response.status_code == 201, response.text
     made = served.http.get(f"/api/memories/{response.json()['id']}").json()
     assert made["vector_state"] == "synced"
@@ -245,11 +248,12 @@ def test_a_deleted_memory_is_gone_without_content_and_can_be_brought_back(served
     assert served.http.delete(path, headers={"If-Match": '"5"'}).status_code == 412
     deleted = served.http.delete(path, headers={"If-Match": '"1"'})
     assert (deleted.status_code, deleted.json()["state"], deleted.headers["etag"]) == (200, "deleted", '"2"')
-    for method, rest, more in (
+    calls: list[tuple[str, str, dict[str, Any]]] = [
         ("GET", "", {}),
         ("PATCH", "", {"json": {"content": "x"}, "headers": {"If-Match": '"2"'}}),
         ("DELETE", "", {"headers": {"If-Match": '"2"'}}),
-    ):
+    ]
+    for method, rest, more in calls:
         response = served.http.request(method, path + rest, **more)
         assert response.status_code == 410, (method, response.text)
         assert response.headers["content-type"] == "application/problem+json"
@@ -354,7 +358,7 @@ def test_search_filters_explains_and_travels_in_time(served: Served, vault: str)
         attribute="home",
         valid_from="2025-03-10T00:00:00Z",
     )
-    ask = {"query": "where does Ana live", "vaults": [vault]}
+    ask: dict[str, Any] = {"query": "where does Ana live", "vaults": [vault]}
     assert search(served, **ask) == [new["id"]]
     assert search(served, **ask, at="2024-06-01T00:00:00Z") == [old["id"]]
     assert search(served, **ask, as_of=before) == [old["id"]]
@@ -375,7 +379,9 @@ def test_lists_come_in_pages(served: Served, vault: str) -> None:
     seen: list[str] = []
     cursor: str | None = None
     while True:
-        params = {"vault": vault, "limit": 2, "session_id": "s"} | ({"cursor": cursor} if cursor else {})
+        params: dict[str, str | int] = {"vault": vault, "limit": 2, "session_id": "s"}
+        if cursor:
+            params["cursor"] = cursor
         page = served.http.get("/api/memories", params=params).json()
         seen += [item["id"] for item in page["items"]]
         cursor = page["next"]

@@ -48,11 +48,11 @@ def workers(flags: dict[str, object]) -> Iterator[tuple[Victim, Victim]]:
 @pytest.mark.parametrize("way", ["killed", "paused"])
 async def test_a_survivor_takes_over(workers: tuple[Victim, Victim], flags: dict[str, object], way: str) -> None:
     first, second = workers
-    one = first.spawn(6)
+    one = first.spawn(submit=6)
     for _ in range(6):
         first.until("ack")
     await anyio.sleep(0.5)
-    two = second.spawn(0)
+    two = second.spawn(submit=0)
     await anyio.sleep(0.8)
     if way == "killed":
         first.kill(one)
@@ -84,9 +84,9 @@ async def test_a_survivor_takes_over(workers: tuple[Victim, Victim], flags: dict
 async def test_two_processes_share_the_queue(workers: tuple[Victim, Victim], flags: dict[str, object]) -> None:
     first, second = workers
     settings = load(flags, env={}).settings
-    two = second.spawn(0)
+    two = second.spawn(submit=0)
     second.until("idle")
-    one = first.spawn(40)
+    one = first.spawn(submit=40)
     for _ in range(40):
         first.until("ack")
     first.until("idle", 90)

@@ -17,7 +17,7 @@ from memory.encoders.hashing import Hashing
 from memory.indices import lexical
 from memory.indices.base import VectorOp, payload_of
 from memory.indices.exact import ExactIndex
-from memory.outbox import Relay
+from memory.outbox import Relay, wait_for
 from memory.spaces import Space, Spaces
 from memory.tables import AuditRow, BlobRow, EntityRow, IncidenceRow, MemoryRow, VersionRow
 from memory.types import MemCube
@@ -52,7 +52,7 @@ async def cubes(core: Core, spaces: Spaces) -> list[MemCube]:
     made[3] = await core.write(ANN, lambda tx: store.move(tx, made[3], "delete"))
     purged = await core.write(ANN, lambda tx: store.move(tx, made[4], "delete"))
     await core.write(ANN, lambda tx: erase.erase(tx, purged))
-    assert await reconcile.wait_for(core, [cube.id for cube in made], 10)
+    assert await wait_for(core, [cube.id for cube in made], 10)
     return made
 
 
@@ -136,7 +136,7 @@ async def test_points_that_are_missing_old_extra_or_of_nobody_are_mended(
 async def test_the_hourly_round_mends_points_too(core: Core, spaces: Spaces, cubes: list[MemCube]) -> None:
     await spaces.active.index.remove([cubes[0].id])
     assert (await reconcile.reconcile(core, spaces))["mended"] == 1
-    assert await reconcile.wait_for(core, [cubes[0].id], 10)
+    assert await wait_for(core, [cubes[0].id], 10)
     assert (await reconcile.verify(core, spaces, repair=False)).ok
 
 

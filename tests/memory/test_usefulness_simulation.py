@@ -71,8 +71,8 @@ def simulated(thompson: bool) -> Outcome:
             mean, error = mean_and_square_error(np.maximum(seen, 1), total[worlds, found], squares[worlds, found])
             middle, sd = posterior(mean, np.where(seen > 0, error, np.inf), prior)
             weigh = np.array([worth(line) for line in score])
-            drawn = sd * rng.standard_normal(sd.shape)
-            score = score + (weigh[:, :1] * (middle - prior.mean) + weigh[:, 1:] * drawn) / prior.sd
+            doubt = sd * rng.standard_normal(sd.shape)
+            score = score + (weigh[:, :1] * (middle - prior.mean) + weigh[:, 1:] * doubt) / prior.sd
         ids = found[worlds, score.argpartition(-SHOWN, axis=1)[:, -SHOWN:]]
         drawn = rng.random((WORLDS, UNITS, SHOWN)) < P
         base = rng.beta(4, 4, (WORLDS, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from memory import profiles, store
 from memory.codecs import registry as codecs
@@ -91,7 +91,7 @@ async def test_a_vector_that_comes_later_is_taken_in_then(
     assert await found(core, followed, "not embedded yet") == []
     (vector,) = await ENCODER.encode([cube.content], role="doc")
     row = store.blob_row(cube, profile.id, vector)
-    await core.db.write(lambda c: c.execute(BlobRow.__table__.insert(), row))
+    await core.db.write(lambda c: c.execute(insert(BlobRow), row))
     clock.pass_by(3600)
     assert await found(core, followed, "not embedded yet") == [cube.id]
 
