@@ -1,13 +1,15 @@
 """all-MiniLM-L6-v2 (384 dimensions, at most 256 tokens) from the packaged weights, without torch.
 
-The forward pass is NumPy's (bert.py), because no runtime was clearly better. Measured on one thread of a busy EPYC
-core, paragraphs of 70 tokens, questions of 14:
+The forward pass is NumPy's (bert.py). onnxruntime answers a question in half the time and reads a document in two thirds
+of it, but 6 ms is within what a search may take, documents are read in the background, and it would add 73 MB and a step
+that makes the graph, which no package with these weights carries. Measured on one thread of a busy EPYC core, paragraphs
+of 70 tokens, questions of 14; `python -m evals.bench.encoders --onnx` measures it again:
 
-| | texts/s | ms per question | smallest cosine with torch | MB on disk |
+| | texts/s | ms per question | smallest cosine with float32 | MB on disk |
 | --- | --- | --- | --- | --- |
 | NumPy | 66-82 | 6-7 | 0.9999999 | none of its own |
-| onnxruntime 1.32.0, graph made from these weights | 85 | 3.2 | 0.9999999 | 73, and the package that makes the graph |
-| the same, int8 weights | 144 | 0.9 | 0.909 | as above |
+| onnxruntime 1.32.0, graph made from these weights | 85 | 3.2 | 0.9999995 | 73, and the package that makes the graph |
+| the same, int8 weights | 144 | 0.9 | 0.84 | as above |
 | openvino 2026 | 83 | 2.4 | 0.9999999 | 178 |
 
 Two threads per call gain a fifth when the machine is idle and lose most when it is not.

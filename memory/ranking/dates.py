@@ -1,7 +1,6 @@
-"""Points in time that a question names, and whether a text tells one. Pure.
+"""Points in time that a question names, and how well a moment fits them. Pure.
 
-A question about May 2023 prefers what happened in May 2023; a question that begins with "when" prefers texts that say
-when. Source: ours.
+A question about May 2023 prefers what happened in May 2023. Source: ours.
 """
 
 from __future__ import annotations
@@ -11,42 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-MONTHS: Final = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
-SHORT: Final = {name[:3]: index + 1 for index, name in enumerate(MONTHS)} | {"sept": 9}
-NAMES: Final = {name: index + 1 for index, name in enumerate(MONTHS)} | SHORT
+YEARLY: Final = "january february march april may june july august september october november december"
+MONTHS: Final = YEARLY.split()
+SHORT: Final = {name[:3]: number for number, name in enumerate(MONTHS, 1)} | {"sept": 9}
+NUMBERS: Final = {name: number for number, name in enumerate(MONTHS, 1)} | SHORT
 YEAR: Final = re.compile(r"\b((?:19|20)\d\d)\b")
 ISO: Final = re.compile(r"\b((?:19|20)\d\d)-(\d\d)(?:-(\d\d))?\b")
-DAY_MONTH: Final = re.compile(
-    rf"\b(?:(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? )?({'|'.join(NAMES)})\b\.?(?: (\d{{1,2}})(?:st|nd|rd|th)?\b)?"
+# 8 May, 8th of May, May 8th, May 2023, May 8 2023.
+MONTH: Final = re.compile(
+    rf"\b(?:(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? )?({'|'.join(NUMBERS)})\b\.?"
+    r"(?: (\d{1,2})(?:st|nd|rd|th)?\b)?(?: ((?:19|20)\d\d)\b)?"
 )
 # These are months only beside a number or after such a word.
-AMBIGUOUS: Final = frozenset(
-    {"may", "march", "mar", "jan", "dec", "sep", "oct", "nov", "jun", "jul", "aug", "apr", "feb", "sept"}
-)
+AMBIGUOUS: Final = frozenset({"may", "march", *SHORT})
 BEFORE_MONTH: Final = re.compile(r"\b(?:in|of|on|during|since|until|by|last|this|early|late|mid|before|after) $")
-ASKS_TIME: Final = re.compile(
-    r"\bwhen\b|\bhow long\b|\b(?:what|which) (?:date|day|month|year|time|week)\b|\bhow (?:recent|old|soon)",
-    re.IGNORECASE,
-)
-TELLS_TIME: Final = re.compile(
-    rf"""\b(?:yesterday|today|tonight|tomorrow|ago|recently|last|next|since|week|weekend|month|year|morning|evening|weeks
-    |months|years|days|(?:mon|tues|wednes|thurs|fri|satur|sun)day|{"|".join(m for m in MONTHS if m not in {"may", "march"})}
-    |(?:19|20)\d\d|\d{{1,2}}:\d\d)\b""",
-    re.IGNORECASE | re.VERBOSE,
-)
 NEAR_DAYS: Final = 7
 
 
@@ -59,7 +36,7 @@ class When:
     day: int | None = None
 
     def match(self, moment: datetime) -> float:
-        """1 when it fits, less when only the month does or the day is some days off, 0 when it does not."""
+        """1 when it fits, down to 0.5 when the month does and the day is some days off, 0 when it does not."""
         if self.year is not None and self.year != moment.year:
             return 0.0
         if self.month is not None and self.month != moment.month:
@@ -70,31 +47,20 @@ class When:
 
 
 def named(question: str) -> tuple[When, ...]:
-    """The dates that the question names, in order."""
-    text = question.lower()
-    found: list[When] = []
-    years: list[int] = []
-    for match in ISO.finditer(text):
-        year, month, day = int(match[1]), int(match[2]), int(match[3]) if match[3] else None
-        if 1 <= month <= 12:
-            found.append(When(year, month, day))
+    """The dates that the question names. A month without a year is of the only year that the question has."""
+    text = question.lower().replace(",", "")
+    found = [
+        When(int(match[1]), int(match[2]), int(match[3]) if match[3] else None)
+        for match in ISO.finditer(text)
+        if 1 <= int(match[2]) <= 12
+    ]
     text = ISO.sub(" ", text)
     years = [int(match[1]) for match in YEAR.finditer(text)]
-    for match in DAY_MONTH.finditer(text.replace(",", "")):
-        before, after = match[1], match[3]
-        start = text.replace(",", "")[: match.start(2)]
-        if match[2] in AMBIGUOUS and not (before or after) and not BEFORE_MONTH.search(start):
+    for match in MONTH.finditer(text):
+        day, name, other_day, year = match.groups()
+        numbered = day or other_day or year
+        if name in AMBIGUOUS and not numbered and not BEFORE_MONTH.search(text[: match.start(2)]):
             continue
-        day = int(before or after) if before or after else None
-        found.append(When(years[0] if len(years) == 1 else None, NAMES[match[2]], day))
+        of_year = int(year) if year else years[0] if len(years) == 1 else None
+        found.append(When(of_year, NUMBERS[name], int(day or other_day) if day or other_day else None))
     return tuple(found) or tuple(When(year) for year in years)
-
-
-def asks_time(question: str) -> bool:
-    """Whether the answer is a time."""
-    return bool(ASKS_TIME.search(question))
-
-
-def tells_time(text: str) -> bool:
-    """Whether the text says when something was or will be."""
-    return bool(TELLS_TIME.search(text))
