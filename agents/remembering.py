@@ -21,7 +21,7 @@ from pydantic import JsonValue
 from agents.memory_block import PROMPT, block, placed
 from agents.tasks import CodeTask, MathTask, QATask, Task
 from memory import access
-from memory.outcomes import OutcomeKind
+from memory.measuring.outcomes import OutcomeKind
 from memory.revisit import revisited
 from memory.service import Memory
 from memory.types import Actor, MemCube, Query

@@ -21,7 +21,7 @@ from agents.live import LiveRun
 from agents.remembering import check_vaults
 from agents.runner import Parts, Runner
 from agents.tasks import parse_input
-from memory.experiment import MAX_HELD_OUT
+from memory.measuring.experiment import MAX_HELD_OUT
 from memory.service import Memory
 from runtime.budget import Budget
 from runtime.db import Database

@@ -72,7 +72,7 @@ def vault(tx: Tx, ref: str, verb: Verb, *, alone: bool = False, despite_lock: bo
     """Decide on a vault, given by id or by the actor's own name for it.
 
     `alone`: nobody else changes the vault until the transaction ends. `despite_lock`: the caller looks at the write lock
-    itself (memory/vault_lock.py). Raises `Hidden`, `Refused`, `Conflict` for a change of a locked vault.
+    itself (memory/vault/vault_lock.py). Raises `Hidden`, `Refused`, `Conflict` for a change of a locked vault.
     """
     mine = (VaultRow.owner_id == tx.actor.user_id) & (VaultRow.name == ref)
     found = tx.connection.execute(_vaults(verb, alone=alone).where(or_(VaultRow.id == ref, mine))).first()

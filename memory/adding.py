@@ -12,11 +12,11 @@ from typing import Final, Literal, Protocol
 
 from memory import access, audit, jobs, reviews, store
 from memory.access import Access
-from memory.admission import Candidate, Verdict
+from memory.admitting.admission import Candidate, Verdict
+from memory.admitting.gate import Gate
 from memory.changes import admissible
 from memory.conflict import supersedes
 from memory.core import Core
-from memory.gate import Gate
 from memory.pipelines import extract
 from memory.spaces import Spaces
 from memory.store import NewMemory, Vectors
@@ -34,7 +34,7 @@ log = get_logger(__name__)
 
 
 class Indexing(Protocol):
-    """Waits for the indexes (memory/keeper.py)."""
+    """Waits for the indexes (memory/upkeep/keeper.py)."""
 
     async def wait_for(self, ids: Sequence[str]) -> bool:
         """Whether all of them got into the indexes; False when that takes too long."""

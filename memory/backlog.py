@@ -88,7 +88,7 @@ def keep(
 
 
 def enqueue(connection: Connection, *, ids: Sequence[str]) -> None:
-    """Have the memories carried into the indexes (memory/outbox.py)."""
+    """Have the memories carried into the indexes (memory/upkeep/outbox.py)."""
     for start in range(0, len(ids), PAGE):
         query = select(MemoryRow.id, MemoryRow.version).where(MemoryRow.id.in_(ids[start : start + PAGE]))
         rows = connection.execute(query).all()

@@ -12,8 +12,9 @@ from datetime import datetime
 
 from sqlalchemy import delete, insert, select, update
 
-from memory import incidence, measures, versions
+from memory import incidence, versions
 from memory.indices import lexical
+from memory.measuring import measures
 from memory.tables import (
     ArtifactRow,
     BlobRow,

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Row, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from memory import access, grants, rows
+from memory import access, rows
 from memory.access import Access
 from memory.core import Core
 from memory.incidence import entity_key
@@ -29,6 +29,7 @@ from memory.rows import IN_ONE_QUERY
 from memory.tables import EdgeRow, EntityRow, IncidenceRow, MemoryRow
 from memory.tx import Tx
 from memory.types import SEARCHABLE, Actor, Edge, MemCube, SemanticType, State
+from memory.vault import grants
 from runtime.errors import Gone, InvalidInput, UnknownName
 
 T = TypeVar("T")

@@ -36,7 +36,7 @@ from langgraph.store.base import (
 )
 from langgraph.store.base import Item as GraphItem
 
-from memory import access, grants
+from memory import access
 from memory import langgraph_items as items
 from memory.access import Access
 from memory.adding import MAX_BATCH
@@ -47,6 +47,7 @@ from memory.lifecycle import lifetime_over
 from memory.service import Memory
 from memory.tx import Tx
 from memory.types import LIVE, Actor, Change, Draft, MemCube, Query, Vault, Verb
+from memory.vault import grants
 from runtime.errors import Conflict, InvalidInput, Stale, UnknownName
 
 TRIES: Final = 20

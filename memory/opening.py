@@ -17,25 +17,25 @@ import anyio
 
 from memory import profiles
 from memory.adding import Adding
+from memory.admitting.gate import Gate
+from memory.archive.transfer import Transfer
 from memory.core import Core
 from memory.encoders.base import Encoder
 from memory.encoders.registry import open_encoder
-from memory.gate import Gate
 from memory.indices.hypergraph import Hypergraph
-from memory.keeper import Keeper
+from memory.measuring.usefulness import Usefulness
 from memory.moves import Moves
 from memory.pipelines.requests import Learning
-from memory.placing import Placing
 from memory.profiles import StoredProfile
 from memory.recall import Recaller
 from memory.reembed import follow
 from memory.service import Memory, Parts
 from memory.spaces import Spaces
-from memory.sweep import Sweep
-from memory.transfer import Transfer
-from memory.usefulness import Usefulness
+from memory.upkeep.keeper import Keeper
+from memory.upkeep.placing import Placing
+from memory.upkeep.sweep import Sweep
 from memory.uses import Uses
-from memory.vaults import Vaults
+from memory.vault.vaults import Vaults
 from runtime.db import Database
 from runtime.errors import MnemeError
 from runtime.ids import SYSTEM, Clock, new_id

@@ -13,30 +13,32 @@ from typing import Protocol, TypeVar
 
 import anyio
 
-from memory import access, audit, erase, explain, grants, merging, store, verifying, versions
+from memory import access, audit, erase, explain, merging, store, versions
 from memory.adding import Added, Adding, Wait
+from memory.admitting.gate import Gate
+from memory.archive.transfer import Transfer
 from memory.changes import applied
 from memory.core import Core
-from memory.gate import Gate
 from memory.jobs import Handler
-from memory.keeper import Keeper, Reindexed
 from memory.lifecycle import lifetime_over
 from memory.listing import Page, Where, page
+from memory.measuring.usefulness import Usefulness
 from memory.moves import Moves
 from memory.pipelines.asking import Asker
 from memory.pipelines.base import Parts as PipelineParts
 from memory.pipelines.handlers import handlers
 from memory.pipelines.requests import Learning
 from memory.recall import Recaller
-from memory.reconcile import Report
-from memory.reindexing import Progress
 from memory.spaces import Spaces
-from memory.transfer import Transfer
 from memory.tx import Tx
 from memory.types import Actor, Change, Draft, EdgeType, MemCube, Query, Recall, Source, Verb, Version
-from memory.usefulness import Usefulness
+from memory.upkeep import verifying
+from memory.upkeep.keeper import Keeper, Reindexed
+from memory.upkeep.reconcile import Report
+from memory.upkeep.reindexing import Progress
 from memory.uses import Uses
-from memory.vaults import Vaults
+from memory.vault import grants
+from memory.vault.vaults import Vaults
 from runtime.errors import Forbidden, Gone, InvalidInput
 
 T = TypeVar("T")

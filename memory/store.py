@@ -239,7 +239,7 @@ def link(tx: Tx, src_id: str, dst_id: str, edge: EdgeType, weight: float = 1.0) 
 
 
 def enqueue(tx: Tx, cubes: Sequence[MemCube]) -> None:
-    """Have the memories carried into the indexes (memory/outbox.py); part of every change, and of a repair."""
+    """Have the memories carried into the indexes (memory/upkeep/outbox.py); part of every change, and of a repair."""
     if cubes:
         tx.connection.execute(
             insert(OutboxRow), [{"memory_id": c.id, "op": "sync", "version": c.version, "attempts": 0} for c in cubes]

@@ -21,12 +21,12 @@ from memory.encoders.base import Profile, Role, Vectors, unit_rows
 from memory.encoders.hashing import Hashing
 from memory.indices.base import Filter, Vector, VectorHit
 from memory.indices.exact import ExactIndex
-from memory.outbox import Relay
 from memory.profiles import StoredProfile
 from memory.reembed import Reembedding, follow, settled
 from memory.spaces import Space, Spaces
 from memory.tables import BlobRow, MemoryRow
 from memory.types import Actor, Draft, MemCube
+from memory.upkeep.outbox import Relay
 from runtime.errors import ModelUnavailable
 from runtime.ids import new_id
 

@@ -17,9 +17,9 @@ from api.cli.remembering import InVault, with_memory
 from runtime.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from memory.adding import Added
     from memory.erase import Receipt
     from memory.listing import Page
-    from memory.adding import Added
     from memory.service import Memory
     from memory.types import Actor, MemCube, Query, Recall, Version
 

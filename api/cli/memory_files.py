@@ -16,12 +16,12 @@ from api.cli.progress import bar
 from api.cli.remembering import InVault, with_memory
 
 if TYPE_CHECKING:
-    from memory.exporting import Exported
-    from memory.keeper import Reindexed
-    from memory.reconcile import Report
+    from memory.archive.exporting import Exported
+    from memory.archive.transfer import Imported
     from memory.service import Memory
-    from memory.transfer import Imported
     from memory.types import Actor
+    from memory.upkeep.keeper import Reindexed
+    from memory.upkeep.reconcile import Report
 
 BUILTIN = "builtin:"
 Format = Literal["archive", "mem0", "mcp", "text"]

@@ -15,7 +15,7 @@ from api.routes.measured import uplifts
 from api.routes.memory_answers import iso
 from memory.listing import MAX_PAGE
 from memory.types import Actor, MemCube, Version
-from memory.vaults import Shown
+from memory.vault.vaults import Shown
 from runtime.errors import Conflict, Gone, Stale, UnknownName
 
 READ_ON: Final = "get_memory with offset={next} reads on"

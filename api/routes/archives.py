@@ -27,9 +27,9 @@ from api.route import Route
 from api.routes.documented import Documented, Responses, answers
 from api.routes.jobs import JobBody, job_body
 from api.routes.memory_fields import VaultRef
+from memory.archive.matching import Mode
+from memory.archive.transfer import Wanted
 from memory.jobs import Job
-from memory.matching import Mode
-from memory.transfer import Wanted
 
 router = APIRouter(prefix="/api/vaults/{vault}", tags=["vaults"], route_class=Route)
 CHUNK: Final = 1 << 20

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from memory.effects import Estimate
-from memory.outcomes import RANKING
+from memory.measuring.effects import Estimate
+from memory.measuring.outcomes import RANKING
 from memory.service import Memory
 from memory.types import Actor
 

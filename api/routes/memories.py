@@ -20,8 +20,8 @@ from api.routes.memory_answers import memory_body, recall_body
 from api.routes.memory_documented import Hits, MemoriesMade, MemoryBody, MemoryList, MemoryMade
 from api.routes.memory_fields import PageSize, VaultQuery
 from api.routes.memory_wire import AddMany, AddRequest, MergeRequest, SearchRequest
-from memory.listing import Where
 from memory.adding import Added, Wait
+from memory.listing import Where
 from memory.types import SemanticType, State
 from runtime.errors import Conflict, InvalidInput
 

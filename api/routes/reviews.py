@@ -17,11 +17,12 @@ from api.routes.memory_fields import PageSize, VaultRef, not_found
 from api.routes.vault_answers import review_body
 from api.routes.vault_documented import ReviewBody, ReviewList
 from api.routes.vault_wire import ReviewId, ReviewRequest
-from memory import access, grants, reviews
+from memory import access, reviews
 from memory.access import Access
 from memory.reviews import Review, ReviewKind, ReviewState
 from memory.tables import ReviewRow
 from memory.tx import Tx
+from memory.vault import grants
 
 # Below the prefix of api/routes/vaults.py.
 router = APIRouter(prefix="/{vault}/reviews", tags=["reviews"], route_class=Route)

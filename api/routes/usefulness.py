@@ -22,10 +22,10 @@ from api.routes.memory_answers import iso, memory_body
 from api.routes.memory_documented import MemoryBody
 from api.routes.memory_fields import MemoryId, VaultRef
 from api.routes.memory_wire import FeedbackRequest
-from memory.effects import Estimate, Lift, Side
-from memory.experiment import Sums
-from memory.outcomes import RANKING, OutcomeKind
-from memory.usefulness import Judged, MemoryUses, VaultUses
+from memory.measuring.effects import Estimate, Lift, Side
+from memory.measuring.experiment import Sums
+from memory.measuring.outcomes import RANKING, OutcomeKind
+from memory.measuring.usefulness import Judged, MemoryUses, VaultUses
 from runtime.errors import InvalidInput
 
 router = APIRouter(tags=["usefulness"], route_class=Route)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from api.routes.memory_answers import iso
-from memory.branch_merge import Clash, Merged
-from memory.branch_rows import Branch
-from memory.emptying import Emptied
-from memory.grants import VERBS, Given
-from memory.migrating import Moved
 from memory.reviews import Review
-from memory.rollback import Rolled
-from memory.snapshots import Difference, Item, Snapshot
-from memory.vaults import Shown
+from memory.vault.branch_merge import Clash, Merged
+from memory.vault.branch_rows import Branch
+from memory.vault.emptying import Emptied
+from memory.vault.grants import VERBS, Given
+from memory.vault.migrating import Moved
+from memory.vault.rollback import Rolled
+from memory.vault.snapshots import Difference, Item, Snapshot
+from memory.vault.vaults import Shown
 
 
 def vault_body(shown: Shown) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from api.routes.memory_fields import (
     storable,
     storable_text,
 )
-from memory.grants import Terms
 from memory.types import VaultKind, Verb
+from memory.vault.grants import Terms
 from runtime.errors import InvalidInput
 
 MAX_TTL_S: Final = 10**10

@@ -44,10 +44,10 @@ from api.routes.vault_wire import (
     VaultEdit,
     VaultRequest,
 )
-from memory.migrating import Moved
 from memory.service import Memory
 from memory.types import Actor
-from memory.vaults import Shown
+from memory.vault.migrating import Moved
+from memory.vault.vaults import Shown
 from runtime.errors import Stale, UnknownName
 
 router = APIRouter(prefix="/api/vaults", tags=["vaults"], route_class=Route)

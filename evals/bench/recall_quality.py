@@ -39,11 +39,11 @@ from memory.encoders.registry import open_encoder
 from memory.indices import lexical
 from memory.indices.base import Filter
 from memory.opening import open_memory
-from memory.outbox import pending
 from memory.ranking.fusion import reciprocal_rank
 from memory.service import Memory
 from memory.tx import Tx
 from memory.types import Actor, Draft, Query
+from memory.upkeep.outbox import pending
 from runtime.db import open_database
 from runtime.ids import SYSTEM
 from runtime.keys import KeyStore
@@ -111,9 +111,10 @@ async def _filled(memory: Memory, actor: Actor, vault: str, corpus: Corpus) -> d
             if added.memory is None or not added.created:
                 raise SystemExit(f"{corpus.name}: text {number} was not stored: {added.outcome} {added.reasons}")
             place[added.memory.seq] = number
-    while await memory.core.db.read(pending):
+    while True:
+        if not await memory.core.db.read(pending):
+            return place
         await anyio.sleep(0.1)
-    return place
 
 
 async def _ways(memory: Memory, actor: Actor, vault: str, corpus: Corpus, place: Mapping[int, int]) -> Found:

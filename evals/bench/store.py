@@ -42,9 +42,9 @@ from evals.bench.gateway import free_port, process
 from memory.encoders.registry import open_encoder
 from memory.indices.base import Filter
 from memory.opening import open_memory
-from memory.outbox import pending
 from memory.service import Memory
 from memory.types import Actor, Draft, Query
+from memory.upkeep.outbox import pending
 from runtime.db import open_database
 from runtime.ids import SYSTEM
 from runtime.keys import KeyStore

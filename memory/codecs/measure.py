@@ -62,7 +62,9 @@ def measure(
             cosines = corpus @ query
             true = np.argsort(-cosines, kind="stable")[:TOP]
             began = clock()
-            found = search(query, codes, codec, TOP, full=corpus.__getitem__ if rescore else None, oversample=OVERSAMPLE)
+            found = search(
+                query, codes, codec, TOP, full=corpus.__getitem__ if rescore else None, oversample=OVERSAMPLE
+            )
             times.append(clock() - began)
             rows = [hit.row for hit in found]
             recalls.append(len(set(rows) & set(true.tolist())) / len(true))

@@ -102,7 +102,7 @@ class VectorIndex(Protocol):
         ...
 
     async def remove(self, ids: Sequence[str]) -> None:
-        """Take the points away physically. Only for tombstones after the grace (memory/reconcile.py), and erasure."""
+        """Take the points away physically. Only for tombstones after the grace (memory/upkeep/reconcile.py), and erasure."""
         ...
 
     async def count(self) -> int:

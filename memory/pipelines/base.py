@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from memory import access, audit, reviews, store
 from memory.access import Access
-from memory.admission import Other, Verdict
+from memory.admitting.admission import Other, Verdict
 from memory.conflict import supersedes
 from memory.core import Core
 from memory.jobs import Job
@@ -36,7 +36,7 @@ log = get_logger(__name__)
 
 
 class Nearby(Protocol):
-    """Finds what is near (memory/gate.py: `Gate`)."""
+    """Finds what is near (memory/admitting/gate.py: `Gate`)."""
 
     async def neighbours(self, actor: Actor, vault_id: str, made: Vectors, limit: int) -> tuple[Other, ...]:
         """The live memories of the vault that are nearest to the vector, raw ones left out, at most `limit`."""

@@ -18,7 +18,7 @@ from sqlalchemy import or_, select
 
 from memory import access, jobs, merging, reviews, store
 from memory.access import Access
-from memory.admission import CLAIMS, Other, is_near_duplicate, is_quoted, speak_of_others
+from memory.admitting.admission import CLAIMS, Other, is_near_duplicate, is_quoted, speak_of_others
 from memory.conflict import later, since
 from memory.jobs import JobRun
 from memory.pipelines.asking import prompt_of

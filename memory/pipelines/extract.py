@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from pydantic import JsonValue
 
 from memory import access, store
-from memory.admission import CARRIED, Candidate, Other, Verdict, content_words, decide
+from memory.admitting.admission import CARRIED, Candidate, Other, Verdict, content_words, decide
 from memory.changes import admissible
 from memory.jobs import JobRun
 from memory.pipelines import classify, dates

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from memory import access, reviews, rows, store
 from memory.access import Access
-from memory.admission import Candidate, decide, grounding_of
+from memory.admitting.admission import Candidate, decide, grounding_of
 from memory.changes import admissible
 from memory.indices import lexical
 from memory.jobs import JobRun

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from sqlalchemy import select
 
 from memory import merging, store
-from memory.admission import Candidate, decide, grounding_of
+from memory.admitting.admission import Candidate, decide, grounding_of
 from memory.changes import admissible
 from memory.jobs import JobRun
 from memory.pipelines.asking import prompt_of

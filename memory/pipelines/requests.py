@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from memory import access, audit, jobs, store
 from memory.access import Access
-from memory.admission import Candidate, decide
+from memory.admitting.admission import Candidate, decide
 from memory.changes import admissible
 from memory.core import Core
 from memory.jobs import Job

@@ -1,8 +1,8 @@
 """Summaries: a text over several memories, with a link to each of them.
 
 A summary lives no longer than its first member to go, carries every sensitivity of theirs, and says which it rests on.
-When a member is replaced it is stale, and when one is deleted it leaves (memory/sweep.py); summing up again makes its next
-version and brings it back. Source: memos §3.12, §3.14 (L11), §5.
+When a member is replaced it is stale, and when one is deleted it leaves (memory/upkeep/sweep.py); summing up again
+makes its next version and brings it back. Source: memos §3.12, §3.14 (L11), §5.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from sqlalchemy import delete
 
 from memory import access, store
 from memory.access import Access
-from memory.admission import Candidate, decide, grounding_of
+from memory.admitting.admission import Candidate, decide, grounding_of
 from memory.changes import admissible
 from memory.jobs import JobRun
 from memory.pipelines.asking import prompt_of
 from memory.pipelines.base import Parts, home_of, id_of, ids_of, present, protected, written
 from memory.pipelines.replies import Summary
 from memory.store import NewMemory, Vectors
-from memory.sweep import STALE
 from memory.tables import EdgeRow
 from memory.tx import Tx
 from memory.types import Draft, MemCube, Source
+from memory.upkeep.sweep import STALE
 from runtime.errors import InvalidInput, MalformedReply
 from runtime.ids import new_id
 

@@ -22,7 +22,7 @@ class Draws:
 
 
 class Measured(Protocol):
-    """Knows how much memories helped (memory/usefulness.py)."""
+    """Knows how much memories helped (memory/measuring/usefulness.py)."""
 
     async def draws(self, vault_ids: Sequence[str], memory_ids: Sequence[str], seed: int | None) -> Draws:
         """Effects of the memories, and with a seed their doubts."""

@@ -13,14 +13,13 @@ from pydantic import JsonValue
 from sqlalchemy import insert
 
 from memory import access, audit, explain, jobs, profiles, reviews, store
+from memory.admitting.gate import Gate
 from memory.codecs import registry as codecs
 from memory.core import Core
 from memory.encoders.hashing import Hashing
-from memory.gate import Gate
 from memory.indices.exact import ExactIndex
 from memory.jobs import Job
 from memory.listing import Where, page
-from memory.outbox import Relay
 from memory.pipelines.asking import Asker
 from memory.pipelines.base import Parts
 from memory.pipelines.handlers import handlers
@@ -30,6 +29,7 @@ from memory.store import NewMemory
 from memory.tables import VaultRow
 from memory.tx import Tx
 from memory.types import Actor, Draft, MemCube, State
+from memory.upkeep.outbox import Relay
 from memory.workers import Workers
 from runtime.ids import new_id
 from runtime.llm.pool import LLMs

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from memory import audit, keeper, reviews
+from memory import audit, reviews
 from memory.adding import Added
 from memory.indices.base import Filter, VectorHit
 from memory.opening import open_memory
@@ -17,6 +17,7 @@ from memory.pipelines import extract
 from memory.pipelines.asking import Asker
 from memory.service import Memory
 from memory.types import Actor, Draft, Query
+from memory.upkeep import keeper
 from memory.workers import Workers
 from runtime.db import open_database
 from runtime.ids import SYSTEM

@@ -26,7 +26,6 @@ from sqlalchemy import select
 from typing_extensions import TypedDict
 
 from memory.audit import verify
-from memory.grants import Terms
 from memory.langgraph_filter import BadFilter
 from memory.langgraph_store import MnemeStore
 from memory.listing import Where
@@ -34,6 +33,7 @@ from memory.opening import open_memory
 from memory.service import Memory
 from memory.tables import AuditRow
 from memory.types import Actor, Change, Draft, MemCube, Query, Vault
+from memory.vault.grants import Terms
 from runtime.db import open_database
 from runtime.errors import Conflict, Forbidden, InvalidInput, UnknownName
 from runtime.ids import new_id

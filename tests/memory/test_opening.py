@@ -9,12 +9,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from memory import keeper
 from memory.indices.edge import EdgeIndex
 from memory.indices.followed import Followed
 from memory.opening import open_memory
 from memory.service import Memory
 from memory.types import Actor, Change, Draft, Query
+from memory.upkeep import keeper
 from runtime.db import open_database
 from runtime.errors import MnemeError, SettingsError
 from runtime.ids import SYSTEM

@@ -15,7 +15,6 @@ from memory.adding import Adding
 from memory.changes import applied
 from memory.core import Core
 from memory.encoders.base import Role, Vectors
-from memory.grants import Grants, Terms
 from memory.indices.base import Filter, Vector, VectorHit
 from memory.indices.hypergraph import Hypergraph
 from memory.ranking import weights
@@ -28,6 +27,7 @@ from memory.spaces import Spaces
 from memory.store import NewMemory
 from memory.tables import AuditRow, VaultRow
 from memory.types import Actor, Change, Draft, MemCube, Query, Recall, RecallHit
+from memory.vault.grants import Grants, Terms
 from runtime.errors import InvalidInput, ModelUnavailable, StorageError, UnknownName
 from runtime.ids import new_id
 from tests.memory.conftest import ANN, BOB, vault_id

@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import func, insert, select
 
 from memory import profiles, rows, store, versions
+from memory.admitting.gate import Gate
+from memory.archive.transfer import Transfer
 from memory.codecs import registry as codecs
 from memory.core import Core
 from memory.encoders.hashing import Hashing
-from memory.gate import Gate
 from memory.indices.exact import ExactIndex
 from memory.spaces import Space, Spaces
 from memory.tables import GrantRow, MemoryRow, VaultRow, VersionRow
-from memory.transfer import Transfer
 from memory.tx import Tx
 from memory.types import Actor, MemCube
 from runtime.ids import new_id

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memory import access, reviews, store
-from memory.admission import Verdict
+from memory.admitting.admission import Verdict
 from memory.jobs import Job
 from memory.pipelines.base import Child, child, counted, home_of, id_of, ids_of, present, protected, write_children
 from memory.types import Draft, MemCube

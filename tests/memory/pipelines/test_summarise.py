@@ -9,13 +9,14 @@ import pytest
 from pydantic import JsonValue
 from sqlalchemy import update
 
-from memory import explain, store, sweep, versions
+from memory import explain, store, versions
 from memory.jobs import Job
 from memory.pipelines import summarise
 from memory.pipelines.summarise import MEMBERS, arguments
-from memory.sweep import STALE
 from memory.tables import JobRow
 from memory.types import MemCube
+from memory.upkeep import sweep
+from memory.upkeep.sweep import STALE
 from memory.workers import SYSTEM
 from tests.memory.conftest import ANN, BOB
 from tests.memory.laboratory import Lab, rule

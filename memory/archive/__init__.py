@@ -1,0 +1,1 @@
+"""Vaults as files, in both directions."""

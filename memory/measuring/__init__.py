@@ -1,0 +1,1 @@
+"""Measured usefulness: does a memory help?"""

@@ -1,0 +1,1 @@
+"""What keeps the indexes and the states of memories true while time passes."""

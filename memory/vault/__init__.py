@@ -1,0 +1,1 @@
+"""What is done with a whole vault: grants, snapshots, branches, copies."""
