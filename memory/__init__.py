@@ -1,1 +1,1 @@
-"""The MemCube store. Empty so far: the foundation runs without memory; see the folder map in docs/architecture.md."""
+"""The MemCube store: what people and agents remember. Its only door is memory/service.py; docs/memory.md says what it means."""

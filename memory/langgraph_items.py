@@ -17,24 +17,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
-from memory import rows
-from memory.access import Access
 from memory.changes import MAX_CONTENT, MAX_NAME, plain
 from memory.langgraph_text import WHOLE, corrected, render
-from memory.lifecycle import lifetime_over
 from memory.payloads import checked
-from memory.tables import MemoryRow, VersionRow
-from memory.tx import Tx
-from memory.types import SEARCHABLE, MemCube, State
+from memory.types import MemCube
 from runtime.errors import InvalidInput
 
 MARK: Final = "langgraph"
@@ -63,6 +57,14 @@ class Item:
     updated_at: datetime
 
 
+class Told(NamedTuple):
+    """What a memory says as an item."""
+
+    value: dict[str, JsonValue]
+    fields: Fields
+    ttl_minutes: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A value as it is stored: the text for people and indexes, and the data with its note."""
@@ -81,9 +83,14 @@ def attribute_of(key: str) -> str:
     return _named(key)
 
 
-def ref_of(cube: MemCube) -> Ref:
-    """The name of an item."""
-    return Ref(tuple(_name(part) for part in (cube.subject or "").split(".")), _name(cube.attribute or ""))
+def ref_of(subject: str | None, attribute: str | None) -> Ref:
+    """The name that these stand for."""
+    return Ref(namespace_of(subject or ""), _name(attribute or ""))
+
+
+def namespace_of(subject: str) -> Namespace:
+    """Back from `subject_of`."""
+    return tuple(_name(part) for part in subject.split("."))
 
 
 def check_name(ref: Ref) -> None:
@@ -132,24 +139,24 @@ def kept(ref: Ref, value: Mapping[str, Any], fields: Fields, ttl_minutes: float 
     return Kept(plain("value", content, MAX_CONTENT), checked("document", {**data, NOTE: note}))
 
 
-def item_of(cube: MemCube, updated_at: datetime | None = None) -> Item:
-    """The memory as an item. Where a person has changed the text, the value says what the text says."""
-    value = dict(cube.data)
+def told_of(content: str, data: Mapping[str, JsonValue]) -> Told:
+    """What a text and its data say. Where a person has changed the text, the value says what the text says."""
+    value = dict(data)
     note = value.pop(NOTE, None)
     told = note if isinstance(note, dict) else {}
     fields = _fields(told.get("fields"))
     shown = (WHOLE,) if fields is False else fields
-    if told.get("text") != _digest(cube.content) and cube.content != render(value, shown):
-        value = corrected(value, shown, cube.content)
+    if told.get("text") != _digest(content) and content != render(value, shown):
+        value = corrected(value, shown, content)
     ttl = told.get("ttl_minutes")
-    return Item(
-        cube,
-        ref_of(cube),
-        value,
-        fields,
-        float(ttl) if isinstance(ttl, int | float) and cube.expires_at is not None else None,
-        updated_at or cube.updated_at,
-    )
+    return Told(value, fields, float(ttl) if isinstance(ttl, int | float) else None)
+
+
+def item_of(cube: MemCube, updated_at: datetime) -> Item:
+    """The memory as an item."""
+    told = told_of(cube.content, cube.data)
+    ttl = told.ttl_minutes if cube.expires_at is not None else None
+    return Item(cube, ref_of(cube.subject, cube.attribute), told.value, told.fields, ttl, updated_at)
 
 
 def is_item(cube: MemCube, prefix: Namespace = ()) -> bool:
@@ -159,119 +166,6 @@ def is_item(cube: MemCube, prefix: Namespace = ()) -> bool:
     if cube.watermark != MARK or subject is None or cube.attribute is None:
         return False
     return not path or subject == path or subject.startswith(f"{path}.")
-
-
-def is_there(cube: MemCube, now: datetime) -> bool:
-    """Whether a graph may see it: not held back, and its time is not up."""
-    return cube.state in SEARCHABLE and not lifetime_over(cube.state, cube.expires_at, cube.sensitivity, now)
-
-
-def find(
-    tx: Tx, allowed: Access, refs: Collection[Ref], states: Collection[State] = SEARCHABLE
-) -> dict[Ref, list[MemCube]]:
-    """The memories of these names, the newest first: in the end one each, two while two processes put it at once."""
-    found: dict[Ref, list[MemCube]] = {}
-    for namespace, keys in _grouped(refs).items():
-        for start in range(0, len(keys), PAGE):
-            query = rows.SELECT.where(
-                _marked(allowed),
-                MemoryRow.state.in_(sorted(states)),
-                MemoryRow.subject == subject_of(namespace),
-                MemoryRow.attribute.in_([attribute_of(key) for key in keys[start : start + PAGE]]),
-            )
-            for row in tx.connection.execute(_ordered(query)):
-                cube = rows.cube(row, tx.now)
-                if allowed.sees(cube.sensitivity):
-                    found.setdefault(ref_of(cube), []).append(cube)
-    return found
-
-
-def newest(
-    tx: Tx, allowed: Access, prefix: Namespace, fits: Callable[[Item], bool], without: Collection[Ref] = ()
-) -> Iterator[MemCube]:
-    """The memories at and below a namespace whose item fits, the last changed first, each name once."""
-    seen = set(without)
-    ordered = _ordered(select(MemoryRow.seq).where(_marked(allowed), MemoryRow.state.in_(sorted(SEARCHABLE))))
-    query = ordered.where(_below(prefix))
-    start, size = 0, PAGE
-    while True:
-        seqs = list(tx.connection.execute(query.offset(start).limit(size)).scalars())
-        for part in range(0, len(seqs), PAGE):
-            cubes = rows.cubes_by_seq(tx, seqs[part : part + PAGE])
-            for cube in (cubes[seq] for seq in seqs[part : part + PAGE] if seq in cubes):
-                if not (allowed.sees(cube.sensitivity) and is_there(cube, tx.now)):
-                    continue
-                item = item_of(cube)
-                if item.ref not in seen:
-                    seen.add(item.ref)
-                    if fits(item):
-                        yield cube
-        if len(seqs) < size:
-            return
-        # Few pages in a large namespace, and no more than is needed of it in the usual case.
-        start, size = start + size, size * 8
-
-
-def items_of(tx: Tx, cubes: Sequence[MemCube]) -> list[Item]:
-    """The memories as items. Putting off the end of one that was read is a version, but no change of the item."""
-    mortal = [cube.id for cube in cubes if cube.expires_at is not None]
-    changed: dict[str, datetime] = {}
-    for start in range(0, len(mortal), rows.IN_ONE_QUERY):
-        query = (
-            select(VersionRow.memory_id, func.max(VersionRow.sys_from).label("at"))
-            .where(VersionRow.memory_id.in_(mortal[start : start + rows.IN_ONE_QUERY]), VersionRow.change != "state")
-            .group_by(VersionRow.memory_id)
-        )
-        changed |= {row.memory_id: row.at for row in tx.connection.execute(query)}
-    return [item_of(cube, changed.get(cube.id)) for cube in cubes]
-
-
-def namespaces(tx: Tx, allowed: Access, prefix: Namespace = ()) -> set[Namespace]:
-    """Every namespace at or below `prefix` that holds an item which the actor may see."""
-    columns = (MemoryRow.subject, MemoryRow.sensitivity) if allowed.masked else (MemoryRow.subject,)
-    query = select(*columns).where(
-        _marked(allowed),
-        MemoryRow.state.in_(SEARCHABLE),
-        # A frozen one is never over but for a sensitive text, and that is for the sweep to say here.
-        or_(MemoryRow.expires_at.is_(None), MemoryRow.expires_at > tx.now, MemoryRow.state == "frozen"),
-        _below(prefix),
-    )
-    if not allowed.masked:
-        query = query.distinct()
-    found = tx.connection.execute(query)
-    return {
-        tuple(_name(part) for part in row.subject.split("."))
-        for row in found
-        if not allowed.masked or allowed.sees(row.sensitivity)
-    }
-
-
-def _ordered(query: Select[Any]) -> Select[Any]:
-    return query.order_by(MemoryRow.updated_at.desc(), MemoryRow.seq.desc())
-
-
-def _marked(allowed: Access) -> ColumnElement[bool]:
-    return and_(
-        MemoryRow.vault_id == allowed.vault.id,
-        MemoryRow.watermark == MARK,
-        MemoryRow.subject.is_not(None),
-        MemoryRow.attribute.is_not(None),
-    )
-
-
-def _below(prefix: Namespace) -> ColumnElement[bool]:
-    path = subject_of(prefix)
-    if not path:
-        return and_(True)
-    # Not LIKE: SQLite's knows no difference between upper and lower case.
-    return or_(MemoryRow.subject == path, func.substr(MemoryRow.subject, 1, len(path) + 1) == f"{path}.")
-
-
-def _grouped(refs: Collection[Ref]) -> dict[Namespace, list[str]]:
-    grouped: dict[Namespace, list[str]] = {}
-    for ref in dict.fromkeys(refs):
-        grouped.setdefault(ref.namespace, []).append(ref.key)
-    return grouped
 
 
 def _fields(told: JsonValue) -> Fields:

@@ -2,7 +2,8 @@
 
 Every call goes through `Memory` as the actor that was given, so access, audit and history are those of every other door. A
 put is the next version of the memory of that name, a put of None deletes it, and a memory that a person has corrected is
-read as corrected. The mapping stands in langgraph_items.py; where this store differs from LangGraph's own:
+read as corrected. The mapping stands in langgraph_items.py, the queries in langgraph_queries.py. Where this store differs
+from LangGraph's own:
 
 - `index`: the vault has an encoder already, so only `fields` are taken. They choose the text of the memory. An item that was
   put with `index=False` keeps a text for people, and is never ranked by a question, only listed behind those that are.
@@ -38,6 +39,7 @@ from langgraph.store.base import Item as GraphItem
 
 from memory import access
 from memory import langgraph_items as items
+from memory import langgraph_queries as queries
 from memory.access import Access
 from memory.adding import MAX_BATCH
 from memory.langgraph_filter import check, fits, matches
@@ -158,8 +160,8 @@ class MnemeStore(BaseStore):
 
         def work(tx: Tx) -> _Read:
             allowed = access.vault(tx, self._vault, "read")
-            found = items.find(tx, allowed, list(asked))
-            there = [[cube for cube in cubes if items.is_there(cube, tx.now)] for cubes in found.values()]
+            found = queries.find(tx, allowed, list(asked))
+            there = [[cube for cube in cubes if queries.is_there(cube, tx.now)] for cubes in found.values()]
             return self._read(tx, allowed, [cubes[0] for cubes in there if cubes])
 
         read = await self._core.read(self._actor, work)
@@ -199,14 +201,13 @@ class MnemeStore(BaseStore):
             allowed = decided or access.vault(tx, self._vault, "read")
             found: dict[Ref, MemCube] = {}
             for cube in ranked.values():
-                if items.is_item(cube, prefix):
-                    item = items.item_of(cube)
-                    if item.fields is not False and fits(item.value, op.filter):
-                        found.setdefault(item.ref, cube)
+                told = items.told_of(cube.content, cube.data)
+                if items.is_item(cube, prefix) and told.fields is not False and fits(told.value, op.filter):
+                    found.setdefault(items.ref_of(cube.subject, cube.attribute), cube)
             chosen = list(found.values())
             if len(chosen) < end:
-                rest = items.newest(tx, allowed, prefix, lambda item: fits(item.value, op.filter), found)
-                chosen += [cube for cube, _ in zip(rest, range(end - len(chosen)), strict=False)]
+                more = end - len(chosen)
+                chosen += queries.newest(tx, allowed, prefix, op.filter, without=found, limit=more)
             return self._read(tx, allowed, chosen[op.offset : end])
 
         read = await self._core.read(self._actor, work)
@@ -232,7 +233,7 @@ class MnemeStore(BaseStore):
 
         def work(tx: Tx) -> tuple[set[tuple[str, ...]], Access]:
             allowed = access.vault(tx, self._vault, "read")
-            return items.namespaces(tx, allowed, prefix), allowed
+            return queries.namespaces(tx, allowed, prefix), allowed
 
         found, allowed = await self._core.read(self._actor, work)
         await self._count(allowed)
@@ -240,7 +241,7 @@ class MnemeStore(BaseStore):
         return sorted(fitting)[op.offset : op.offset + op.limit]
 
     def _read(self, tx: Tx, allowed: Access, cubes: Sequence[MemCube]) -> _Read:
-        found = items.items_of(tx, cubes)
+        found = queries.items_of(tx, cubes)
         return _Read(found, allowed, any(item.ttl_minutes is not None for item in found) and self._may_write(tx))
 
     def _may_write(self, tx: Tx) -> bool:
@@ -306,7 +307,7 @@ class MnemeStore(BaseStore):
     async def _live(self, refs: Sequence[Ref], verb: Verb) -> tuple[dict[Ref, list[MemCube]], Vault]:
         def work(tx: Tx) -> tuple[dict[Ref, list[MemCube]], Vault]:
             allowed = access.vault(tx, self._vault, verb)
-            return items.find(tx, allowed, refs, LIVE), allowed.vault
+            return queries.find(tx, allowed, refs, LIVE), allowed.vault
 
         return await self._core.read(self._actor, work)
 
@@ -357,7 +358,7 @@ class MnemeStore(BaseStore):
                 f"memory {cube.id!r}, {cube.attribute!r} in {cube.subject!r}, is held back; accept or reject it first",
                 param="key",
             )
-        own = items.tags_of(items.ref_of(cube).namespace)
+        own = items.tags_of(items.namespace_of(cube.subject or ""))
         fields = {
             "content": put.kept.content,
             "data": put.kept.data,

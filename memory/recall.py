@@ -74,6 +74,21 @@ class Dense:
     named: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Candidates with their cosines; None when the encoder was not asked."""
+
+    candidates: Sequence[Candidate]
+    cosines: Floats | None
+
+    def with_more(self, more: Gathered) -> Gathered:
+        """Both, in their order."""
+        both = None
+        if self.cosines is not None and more.cosines is not None:
+            both = np.concatenate([self.cosines, more.cosines])
+        return Gathered([*self.candidates, *more.candidates], both)
+
+
 class Recaller:
     """Finds memories; keeps nothing between two questions."""
 
@@ -97,58 +112,69 @@ class Recaller:
         if query.k < 1:
             raise InvalidInput(f"k {query.k!r}: expected 1 or more", param="k")
         for page in range(PAGES):
-            recall, last = await self._page(actor, query, GROWTH**page)
-            if last or len(recall.hits) >= query.k:
+            recall, done = await self._page(actor, query, GROWTH**page)
+            if done:
                 break
         return recall
 
     async def _page(self, actor: Actor, query: Query, more: int) -> tuple[Recall, bool]:
-        """One round, and whether asking for more cannot find more."""
+        """One round, and whether it found enough or asking for more cannot find more."""
         degraded: list[str] = []
-        limits = [more * max(least, FACTOR * query.k) for least in (LEXICAL, DENSE)]
-        opening = await self._core.read(actor, lambda tx: _open(tx, query, limits[0]))
+        words_limit, vectors_limit = (more * max(least, FACTOR * query.k) for least in (LEXICAL, DENSE))
+        opening = await self._core.read(actor, lambda tx: _open(tx, query, words_limit))
         question = understood(query.text, {each.speaker for each in opening.found if each.speaker})
-        dense = None
-        if query.mode != "lexical":
-            dense = await self._nearest(question, opening.scope, limits[1], degraded)
-        candidates, cosines = await self._core.read(actor, lambda tx: _gather(tx, opening, question, dense))
-        mode: Mode = "hybrid" if degraded else query.mode
-        # The graph starts from what words and vectors find.
-        first: Mode = "hybrid" if mode == "graph" else mode
-        ranked = ranking.rank(question, candidates, cosines, opening.weights, first)
-        if mode in {"hybrid", "graph"}:
-            near = await self._near(opening, ranked, degraded)
-            if near:
-                known = {each.seq for each in candidates}
-                new = [seq for seq in near if seq not in known]
-                more_of_it = await self._core.read(actor, lambda tx: _add(tx, opening.scope, new, dense))
-                candidates = [*candidates, *more_of_it[0]]
-                cosines = None if cosines is None else np.append(cosines, more_of_it[1])
-            if near or mode == "graph":
-                mode = "hybrid" if "graph" in degraded else mode
-                ranked = ranking.rank(question, candidates, cosines, opening.weights, mode, near)
+        dense = await self._nearest(question, opening.scope, vectors_limit, degraded)
         named = () if dense is None else dense.named
-        order = ranked.order(frozenset(named), mode)
-        enough = query.k + query.k // 2 + SPARE
-        seqs = [ranked.candidates[row].seq for row in order]
+        gathered = await self._core.read(actor, lambda tx: _gather(tx, opening, question, dense))
+        ranked, mode = await self._ranked(actor, opening, question, gathered, dense, degraded)
+        seqs = [ranked.candidates[row].seq for row in ranked.order(frozenset(named), mode)]
 
         def last_look(tx: Tx) -> tuple[list[MemCube], int]:
             scope = _scope(tx, query)
-            cubes, late = checked.visible(tx, scope, seqs, enough)
-            kept = [(each.seq, each.id) for each in candidates]
-            return cubes, late + checked.refused(tx, opening.named, named, kept)
+            shown = checked.visible(tx, scope, seqs, query.k + query.k // 2 + SPARE)
+            left = {each.seq: each.id for each in ranked.candidates if each.seq not in shown.refused}
+            return shown.cubes, checked.dropped(tx, scope, opening.named, named, left)
 
         cubes, dropped = await self._core.read(actor, last_look)
-        hits = ranked.hits(cubes)
-        hits = await self._reread(question, hits, degraded)
+        hits = await self._reread(question, ranked.hits(cubes), degraded)
         hits = await self._useful(query, opening.scope, hits)
         kept, tokens = selected(hits, query)
-        exhausted = not opening.full and len(named) < limits[1]
-        return Recall(tuple(kept), tuple(degraded), dropped, tokens), exhausted
+        exhausted = not opening.full and len(named) < vectors_limit
+        return Recall(tuple(kept), tuple(degraded), dropped, tokens), exhausted or len(cubes) >= query.k
+
+    async def _ranked(
+        self,
+        actor: Actor,
+        opening: Opening,
+        question: Question,
+        gathered: Gathered,
+        dense: Dense | None,
+        degraded: list[str],
+    ) -> tuple[Ranked, Mode]:
+        """The candidates in order, with those that the graph adds, and the mode that is left of the one asked for."""
+        mode: Mode = "hybrid" if degraded else opening.scope.query.mode
+        # The graph starts from what words and vectors find.
+        first: Mode = "hybrid" if mode == "graph" else mode
+        ranked = ranking.rank(question, gathered.candidates, gathered.cosines, opening.weights, first)
+        near = await self._near(opening, ranked, degraded) if mode in {"hybrid", "graph"} else {}
+        if "graph" in degraded:
+            mode = "hybrid"
+        if not near and mode == first:
+            return ranked, mode
+        known = {each.seq for each in gathered.candidates}
+        new = [seq for seq in near if seq not in known]
+        if new:
+            added = await self._core.read(
+                actor, lambda tx: _with_cosines(tx, pool.by_seq(tx, opening.scope, new), dense)
+            )
+            gathered = gathered.with_more(added)
+        return ranking.rank(question, gathered.candidates, gathered.cosines, opening.weights, mode, near), mode
 
     async def _nearest(self, question: Question, scope: Scope, limit: int, degraded: list[str]) -> Dense | None:
-        space = self._spaces.active
         query = scope.query
+        if query.mode == "lexical":
+            return None
+        space = self._spaces.active
         try:
             vector = np.asarray((await space.encoder.encode([question.meaning], role="query"))[0], np.float32)
         except (ModelError, SettingsError) as error:
@@ -219,7 +245,7 @@ def _open(tx: Tx, query: Query, limit: int) -> Opening:
     return Opening(scope, weights.stored(tx, scope.vault_ids), seqs, found, known, len(hits) == limit)
 
 
-def _gather(tx: Tx, opening: Opening, question: Question, dense: Dense | None) -> tuple[list[Candidate], Floats | None]:
+def _gather(tx: Tx, opening: Opening, question: Question, dense: Dense | None) -> Gathered:
     """Every candidate once: what the indexes named, and what stands around the best of them."""
     scope = opening.scope
     pooled = {each.seq: each for each in opening.found}
@@ -234,13 +260,10 @@ def _gather(tx: Tx, opening: Opening, question: Question, dense: Dense | None) -
         pooled |= {each.seq: each for each in new}
         seeds += [place[memory_id] for memory_id in dense.named[:DENSE_SEEDS] if memory_id in place]
     pooled |= {each.seq: each for each in pool.around(tx, scope, seeds)}
-    candidates = list(pooled.values())
-    return candidates, None if dense is None else pool.cosines(tx, dense.space.id, candidates, dense.vector)
+    return _with_cosines(tx, list(pooled.values()), dense)
 
 
-def _add(tx: Tx, scope: Scope, seqs: Sequence[int], dense: Dense | None) -> tuple[list[Candidate], Floats]:
-    """The candidates that only the graph knows."""
-    found = pool.by_seq(tx, scope, seqs)
+def _with_cosines(tx: Tx, candidates: Sequence[Candidate], dense: Dense | None) -> Gathered:
     if dense is None:
-        return found, np.full(len(found), np.nan, np.float32)
-    return found, pool.cosines(tx, dense.space.id, found, dense.vector)
+        return Gathered(candidates, None)
+    return Gathered(candidates, pool.cosines(tx, dense.space.id, candidates, dense.vector))

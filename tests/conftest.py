@@ -176,10 +176,11 @@ def any_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
         made: Settings = request.getfixturevalue("settings")
         return made
     url: str = request.getfixturevalue("migrated_postgres")
-    tables = sql.SQL(", ").join(map(sql.Identifier, (*Base.metadata.tables, *lexical.TABLES["postgresql"])))
+    names = (*Base.metadata.tables, *lexical.TABLES["postgresql"])
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SET lock_timeout = '5s'")
-        connection.execute(sql.SQL("TRUNCATE {}").format(tables))
+        # Deleting a few rows is ten times quicker than truncating; without the triggers the order does not matter.
+        connection.execute("SET lock_timeout = '5s'; SET session_replication_role = replica")
+        connection.execute(sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for name in names))
     return make_settings(tmp_path, database__url=url)
 
 

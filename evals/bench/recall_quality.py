@@ -227,7 +227,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=DATA, help=f"the folder with {FILE}")
     parser.add_argument("--encoder", default="minilm-l6")
     parser.add_argument("--paragraphs", type=int, default=3000)
-    parser.add_argument("--questions", type=int, default=500, help="of the documentation")
+    parser.add_argument("--questions", type=int, default=1000, help="of the documentation")
     parser.add_argument("--seed", type=int, default=1, help="which documentation; 0 is what the weights were chosen on")
     parser.add_argument("--peers", nargs="*", choices=tuple(PEERS), help="without names: all of them")
     parser.add_argument(

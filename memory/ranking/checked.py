@@ -5,31 +5,39 @@ A raw memory gives way to what was extracted from it when both are hits. Source:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 
 from memory import rows
-from memory.ranking.pool import as_they_were
+from memory.ranking.pool import among, as_they_were
 from memory.ranking.scope import Scope
 from memory.tables import EdgeRow, MemoryRow
 from memory.tx import Tx
 from memory.types import MemCube
 
 
-def visible(tx: Tx, scope: Scope, seqs: Sequence[int], enough: int) -> tuple[list[MemCube], int]:
-    """The memories with these short keys that are shown, in their order, as soon as there are `enough`; and how many of
-    those that were read are not."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Memories that are shown, and the short keys of those that were read and are not."""
+
+    cubes: list[MemCube]
+    refused: frozenset[int]
+
+
+def visible(tx: Tx, scope: Scope, seqs: Sequence[int], enough: int) -> Shown:
+    """The memories with these short keys that are shown, in their order, as soon as there are `enough`."""
     shown: list[MemCube] = []
-    refused = 0
+    refused: set[int] = set()
     for start in range(0, len(seqs), enough):
         part = seqs[start : start + enough]
         seen = {cube.seq: cube for cube in as_they_were(tx, scope, rows.cubes_by_seq(tx, part))}
-        refused += len(part) - len(seen)
+        refused.update(seq for seq in part if seq not in seen)
         shown = without_raw(tx, [*shown, *(seen[seq] for seq in part if seq in seen)])
         if len(shown) >= enough:
             break
-    return shown, refused
+    return Shown(shown, frozenset(refused))
 
 
 def without_raw(tx: Tx, cubes: Sequence[MemCube]) -> list[MemCube]:
@@ -44,13 +52,18 @@ def without_raw(tx: Tx, cubes: Sequence[MemCube]) -> list[MemCube]:
     return [cube for cube in cubes if cube.id not in told]
 
 
-def refused(tx: Tx, seqs: Sequence[int], ids: Sequence[str], kept: Sequence[tuple[int, str]]) -> int:
-    """How many memories the indexes named, by short key or id, that are not among `kept`; one that both named is one."""
-    left_seqs = set(seqs) - {seq for seq, _ in kept}
-    left_ids = list(set(ids) - {memory_id for _, memory_id in kept})
-    for start in range(0, len(left_ids), rows.IN_ONE_QUERY):
-        part = left_ids[start : start + rows.IN_ONE_QUERY]
-        known = tx.connection.execute(select(MemoryRow.seq, MemoryRow.id).where(MemoryRow.id.in_(part))).all()
-        left_seqs |= {row.seq for row in known}
-        left_seqs |= {-1 - start - place for place in range(len(part) - len(known))}
-    return len(left_seqs)
+def dropped(tx: Tx, scope: Scope, seqs: Sequence[int], ids: Sequence[str], left: Mapping[int, str]) -> int:
+    """How many memories the indexes named, by short key or id, that are not among those `left` (ids by short key).
+
+    Only what the caller may read counts: a number that grows with what is hidden would disclose it.
+    """
+    table = MemoryRow.__table__.c
+    gone_seqs = sorted(set(seqs) - left.keys())
+    gone_ids = sorted(set(ids) - set(left.values()))
+    counted: set[int] = set()
+    for column, keys in ((table.seq, gone_seqs), (table.id, gone_ids)):
+        if keys:
+            query = select(MemoryRow.seq, MemoryRow.vault_id, MemoryRow.sensitivity).where(among(tx, column, keys))
+            found = tx.connection.execute(query)
+            counted.update(row.seq for row in found if scope.may_read(row.vault_id, row.sensitivity))
+    return len(counted)

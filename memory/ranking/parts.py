@@ -107,18 +107,15 @@ def _dense(cosines: Floats, around: Context) -> Floats:
 
 def _who(question: Question, candidates: Sequence[Candidate]) -> Floats:
     """How much of the speaker's name the question says; of what nobody speaks, whether it says a name of the question."""
+    share: dict[str | None, float] = {}
+    for speaker in {each.speaker for each in candidates}:
+        name = name_words(speaker or "")
+        share[speaker] = sum(word in question.people for word in name) / max(1, len(name))
+    found = np.array([share[each.speaker] for each in candidates], np.float32)
+    silent = [row for row, each in enumerate(candidates) if each.speaker is None]
     people = sorted({words.stem(word) for word in question.people})
-    known: dict[str, float] = {}
-    found = np.zeros(len(candidates), np.float32)
-    for row, each in enumerate(candidates):
-        if each.speaker is None:
-            mentioned = words.occurrences([f"{each.text}\n{each.names}"], people).counts
-            found[row] = float((mentioned > 0).any())
-            continue
-        if each.speaker not in known:
-            name = name_words(each.speaker)
-            known[each.speaker] = sum(word in question.people for word in name) / max(1, len(name))
-        found[row] = known[each.speaker]
+    said = words.occurrences([f"{candidates[row].text}\n{candidates[row].names}" for row in silent], people).counts
+    found[silent] = (said > 0).any(axis=1)
     return found
 
 

@@ -1,7 +1,7 @@
 """Builds an embedded index aside, in a process of its own: while it optimises, the engine lets no other thread run.
 
-`python -m memory.upkeep.reindexing` reads what to build as one JSON line and prints how many memories it has read. The parent
-waits for it; when the parent is cancelled, or the build fails, the folder is removed. Source: design storage §1.
+`python -m memory.upkeep.reindexing` reads what to build as one JSON line and prints how many memories it has read. The
+parent waits for it; when the parent is cancelled, or the build fails, the folder is removed. Source: design storage §1.
 """
 
 from __future__ import annotations
