@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 import anyio.to_thread
-from qdrant_client import AsyncQdrantClient
-from qdrant_client.http.exceptions import ApiException
 from sqlalchemy import func, select
 
 from agents.service import Check
@@ -74,6 +72,10 @@ async def backlog(settings: Settings) -> Check:
 
 
 async def _server(settings: Settings) -> Check:
+    # Takes seconds to import, and most have no server.
+    from qdrant_client import AsyncQdrantClient
+    from qdrant_client.http.exceptions import ApiException
+
     key = settings.qdrant.api_key.get_secret_value() if settings.qdrant.api_key else None
     client = AsyncQdrantClient(url=settings.qdrant.url, api_key=key, timeout=5)
     try:

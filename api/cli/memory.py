@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import click
 import typer
 
-from api.cli import memory_files
+from api.cli import codecs, memory_files, reembedding
 from api.cli.output import AsJson, print_json, remark, table
 from api.cli.remembering import InVault, with_memory
 from runtime.errors import InvalidInput
@@ -33,6 +33,8 @@ app.command("export")(memory_files.export)
 app.command("import")(memory_files.import_)
 app.command("reindex")(memory_files.reindex)
 app.command("verify")(memory_files.verify)
+app.command("reembed")(reembedding.reembed)
+app.command("codecs")(codecs.codecs)
 
 
 @app.command()

@@ -203,8 +203,9 @@ class AskAgent(Strict):
     config: dict[str, JsonValue] = Field({}, description="options of the agent")
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="for a run that can be repeated")
 
-    def spec(self) -> RunSpec:
+    def spec(self, context: str | None) -> RunSpec:
         return RunSpec(
+            context=context,
             agent=self.agent,
             input=self.input,
             model=self.model,

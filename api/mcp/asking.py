@@ -39,7 +39,7 @@ async def ask_agent(call: Call, given: arguments.AskAgent) -> dict[str, Any]:
     Raises `RunFailedHere` for a run that failed or was cancelled by somebody else.
     """
     service, owner = call.caller.service, call.caller.identity.user_id
-    live = await service.foreground(given.spec(), owner=owner)
+    live = await service.foreground(given.spec(call.caller.actor.context), owner=owner)
     try:
         told = 0
         async for payload in live.items():

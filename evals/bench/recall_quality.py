@@ -6,9 +6,11 @@
 Each conversation of LoCoMo is a vault, each turn a memory with its session, position, speaker and time; each paragraph of
 the documentation is one with its document and position. They go in and are asked for through the service, no model is
 called. The controls: BM25 alone, the same vectors alone, and reciprocal rank fusion of both. What is measured is the share
-of the evidence of a question that is among the first 5, 10 and 20, and the tokens of the first ten. The weights were chosen
-on the conversations of `TUNED` and on documentation of another seed; the rest is held out. Intervals are of the
-difference to the control, by bootstrap over the questions. Source: design storage §4b; ours.
+of the evidence of a question that is among the first 5, 10 and 20, and the tokens of the first ten.
+
+The form of the score was found while looking at all conversations and at documentation of the seeds 0 and 1; its weights
+were set on the conversations of `TUNED`, so the others are held out for them, and documentation of another seed is unseen.
+Intervals are of the difference to the control, by bootstrap over the questions. Source: design storage §4b; ours.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evals.bench.corpora import Corpus, documentation, documents, locomo
-from evals.bench.peers.environment import environment
+from evals.bench.environment import environment
 from memory import store
 from memory.adding import MAX_BATCH
 from memory.encoders.registry import open_encoder
@@ -228,7 +230,7 @@ def main() -> int:
     parser.add_argument("--encoder", default="minilm-l6")
     parser.add_argument("--paragraphs", type=int, default=3000)
     parser.add_argument("--questions", type=int, default=1000, help="of the documentation")
-    parser.add_argument("--seed", type=int, default=1, help="which documentation; 0 is what the weights were chosen on")
+    parser.add_argument("--seed", type=int, default=2, help="which documentation; 0 and 1 are not unseen")
     parser.add_argument("--peers", nargs="*", choices=tuple(PEERS), help="without names: all of them")
     parser.add_argument(
         "--home", type=Path, default=Path("~/.mneme").expanduser(), help="where weights and peers are kept"

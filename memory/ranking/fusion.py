@@ -1,7 +1,8 @@
 """One score from the parts: their weighed sum. Pure.
 
-The weights were chosen on three dialogues of LoCoMo and half of a set of documentation questions, and hold on the rest
-of both (evals/bench/recall_quality.py). A vault can have its own, learned from what was used (memory/ranking/learn.py).
+The weights were set on three dialogues of LoCoMo and one set of documentation questions, and hold on what they were not
+set on (evals/bench/recall_quality.py measures it); those of `graph` and `priority` are judgement, as nothing that is
+measured there has entities or priorities. A vault can have its own, learned from what was used (memory/ranking/learn.py).
 `reciprocal_rank` is the fusion that needs no scores; here it is the control. Source: memos §3.2, §7.2; ours.
 """
 

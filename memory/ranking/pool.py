@@ -70,9 +70,9 @@ def around(tx: Tx, scope: Scope, seeds: Sequence[Candidate]) -> list[Candidate]:
         & MemoryRow.position.between(seed.position - AROUND, seed.position + AROUND)
     )
     if scope.query.as_of is not None:
-        wanted = tx.connection.execute(select(MemoryRow.seq).join(near, beside).where(*scope.clauses())).scalars()
+        wanted = tx.connection.execute(select(MemoryRow.seq).join(near, beside).where(*scope.clauses)).scalars()
         return by_seq(tx, scope, list(dict.fromkeys(wanted)))
-    found = tx.connection.execute(select(*COLUMNS).join(near, beside).where(*scope.clauses()))
+    found = tx.connection.execute(select(*COLUMNS).join(near, beside).where(*scope.clauses))
     return list({each.seq: each for each in _candidates(found, scope)}.values())
 
 
@@ -87,7 +87,7 @@ def edited_since(tx: Tx, scope: Scope, terms: Sequence[str], limit: int) -> list
     query = (
         select(VersionRow.memory_id, VersionRow.content)
         .join(MemoryRow, MemoryRow.id == VersionRow.memory_id)
-        .where(*scope.clauses(keyed=False), VersionRow.sys_from <= moment, VersionRow.sys_to > moment)
+        .where(*scope.clauses_of_vaults, VersionRow.sys_from <= moment, VersionRow.sys_to > moment)
         .where(VersionRow.redacted.is_(False), VersionRow.content != MemoryRow.content)
         .order_by(VersionRow.sys_to.desc(), VersionRow.memory_id)
         .limit(OLD_TEXTS)
@@ -136,8 +136,8 @@ def _read(tx: Tx, scope: Scope, column: ColumnElement[Any], keys: Sequence[Any])
         return []
     wanted = among(tx, column, keys)
     if scope.query.as_of is None:
-        return _candidates(tx.connection.execute(select(*COLUMNS).where(wanted, *scope.clauses())), scope)
-    read = tx.connection.execute(rows.SELECT.where(wanted, *scope.clauses()))
+        return _candidates(tx.connection.execute(select(*COLUMNS).where(wanted, *scope.clauses)), scope)
+    read = tx.connection.execute(rows.SELECT.where(wanted, *scope.clauses))
     cubes = {row.id: rows.cube(row, tx.now) for row in read}
     return map(_of_cube, as_they_were(tx, scope, cubes))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from sqlalchemy import ColumnElement, and_, or_
 
@@ -23,7 +24,7 @@ from memory.types import INDEXED, SEARCHABLE, MemCube, Query, State
 NEVER: frozenset[State] = frozenset({"deleted", "expired"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scope:
     """`allowed`: the decision for each vault, by its id."""
 
@@ -48,15 +49,20 @@ class Scope:
             return INDEXED | self.wanted
         return self.wanted | {"archived"} if self.query.at is not None else self.wanted
 
-    def clauses(self, *, keyed: bool = True) -> list[ColumnElement[bool]]:
-        """Conditions on `memories` for whatever could be shown. `keyed`: the statement names its rows by a key; then the
-        vault is compared as an expression, or SQLite reads the whole vault by its index to find a few rows of it."""
+    @cached_property
+    def clauses(self) -> tuple[ColumnElement[bool], ...]:
+        """Conditions on rows of `memories` that are named by a key, for whatever could be shown. The vault is compared as
+        an expression, or SQLite reads the whole vault by its index to find a few rows of it."""
+        return (MemoryRow.vault_id.concat("").in_(self.vault_ids), *self._shown())
+
+    @property
+    def clauses_of_vaults(self) -> tuple[ColumnElement[bool], ...]:
+        """The same for a statement that reads whole vaults."""
+        return (MemoryRow.vault_id.in_(self.vault_ids), *self._shown())
+
+    def _shown(self) -> list[ColumnElement[bool]]:
         query = self.query
-        vault: ColumnElement[str] = MemoryRow.vault_id.concat("") if keyed else MemoryRow.__table__.c.vault_id
-        found: list[ColumnElement[bool]] = [
-            vault.in_(self.vault_ids),
-            MemoryRow.state.in_(sorted(self.indexed)),
-        ]
+        found: list[ColumnElement[bool]] = [MemoryRow.state.in_(sorted(self.indexed))]
         if query.as_of is not None:
             return found
         found.append(or_(MemoryRow.expires_at.is_(None), MemoryRow.expires_at > self.now, MemoryRow.state == "frozen"))

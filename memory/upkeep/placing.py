@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from qdrant_client import AsyncQdrantClient
 from sqlalchemy import Connection, select
 
 from memory.codecs import blob
@@ -27,7 +26,6 @@ from memory.indices.base import IndexTaken, Vector, VectorIndex
 from memory.indices.edge import EdgeIndex
 from memory.indices.exact import ExactIndex
 from memory.indices.followed import Followed
-from memory.indices.qdrant import QdrantIndex
 from memory.indices.shards import Ownership, Shards
 from memory.profiles import StoredProfile
 from memory.spaces import Space
@@ -35,6 +33,9 @@ from memory.tables import BlobRow, MemoryRow
 from memory.upkeep.filling import fill
 from runtime.errors import StorageError
 from runtime.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from qdrant_client import AsyncQdrantClient
 
 EMBEDDED: Final = ("f32", "f16", "int8")
 
@@ -132,6 +133,9 @@ class Placing:
     async def _shared_index(self, profile: StoredProfile) -> VectorIndex:
         dim = profile.space.dim
         if self._core.settings.qdrant.url is not None:
+            # The client takes seconds to import, which every command would pay for.
+            from memory.indices.qdrant import QdrantIndex
+
             index = QdrantIndex(self._server(), f"mem__{profile.slug}", dim, profile.codec)
             await index.ensure()
             return index
@@ -144,6 +148,8 @@ class Placing:
         return Followed(self._core, profile.id, dim, ExactIndex(dim, codec, None if exact else full))
 
     def _server(self) -> AsyncQdrantClient:
+        from qdrant_client import AsyncQdrantClient
+
         if self._client is None:
             settings = self._core.settings.qdrant
             key = settings.api_key.get_secret_value() if settings.api_key else None

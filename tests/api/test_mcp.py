@@ -434,6 +434,9 @@ async def test_a_grant_for_one_app_fits_no_other(served: Served) -> None:
         ):
             result = await client.call_tool("get_memory", {"id": made["id"]})
             assert result.is_error is not allowed
+            asked = {"agent": "direct", "input": "capital?", "vaults": [made["vault"]], "memory": "read"}
+            result = await client.call_tool("ask_agent", asked)
+            assert result.is_error is not allowed, said(result)
 
 
 # -- cancelling, ending, coming back ------------------------------------------------------------------------------------

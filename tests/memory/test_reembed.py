@@ -149,6 +149,7 @@ async def test_a_move_that_broke_off_goes_on_where_it_was(core: Core) -> None:
     new_encoder = Encoder(128)
     async with running(core, Encoder(64), new_encoder) as process:
         await process.add(ANN, await vault_id(core), *texts(50))
+        await settled(core, poll_s=0.01)
         moving = process.moving(batch=10)
         new = await moving.begin(new_encoder, "int8")
         new_encoder.calls_left = 3
@@ -175,6 +176,7 @@ async def test_a_memory_that_is_edited_while_it_is_embedded_is_embedded_again(co
     async with running(core, Encoder(64), new_encoder) as process:
         home = await vault_id(core)
         cubes = await process.add(ANN, home, *texts(20))
+        await settled(core, poll_s=0.01)
         moving = process.moving(batch=10)
         new = await moving.begin(new_encoder, "int8")
         quarantined = await process.add(ANN, home, "waits for a person", state="quarantined")
@@ -196,6 +198,7 @@ async def test_a_memory_that_is_deleted_while_it_is_embedded_leaves_nothing(core
     new_encoder = Encoder(128)
     async with running(core, Encoder(64), new_encoder) as process:
         cubes = await process.add(ANN, await vault_id(core), *texts(20))
+        await settled(core, poll_s=0.01)
         moving = process.moving(batch=10)
         new = await moving.begin(new_encoder, "int8")
 
@@ -334,6 +337,7 @@ async def test_a_move_is_not_possible_while_memories_lack_a_vector(core: Core) -
     new_encoder = Encoder(128)
     async with running(core, Encoder(64), new_encoder) as process:
         await process.add(ANN, await vault_id(core), *texts(5))
+        await settled(core, poll_s=0.01)
         moving = process.moving()
         new = await moving.begin(new_encoder, "int8")
         with pytest.raises(Conflict, match="not embedded for it"):

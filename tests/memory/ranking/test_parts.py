@@ -49,7 +49,7 @@ def test_neighbours_cover_the_rest_and_are_told() -> None:
 def test_cosines_count_by_their_place_among_those_of_the_question() -> None:
     cosines = np.array([0.9, 0.8, 0.7, np.nan], np.float32)
     wide = parts(understood("x", ()), texts("a", "b", "c", "d"), cosines, {}).of["dense"]
-    narrow = parts(understood("x", ()), texts("a", "b", "c", "d"), cosines / 10 + 0.5, {}).of["dense"]
+    narrow = parts(understood("x", ()), texts("a", "b", "c", "d"), np.float32(0.1) * cosines, {}).of["dense"]
     assert wide == pytest.approx(narrow, abs=1e-4)
     assert wide[0] > wide[1] > wide[2]
     assert wide[3] == pytest.approx(wide[1], abs=1e-6)  # unknown is the middle
