@@ -12,6 +12,8 @@ RUN useradd --create-home --uid 10001 mneme && install -d -o mneme /data
 COPY --from=build /opt/mneme /opt/mneme
 USER mneme
 ENV PATH=/opt/mneme/bin:$PATH MNEME_HOME=/data MNEME_SERVER__HOST=0.0.0.0
+# A new volume begins with what stands here: the encoder.
+RUN mneme models pull minilm-l6
 VOLUME /data
 EXPOSE 8642
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD \

@@ -1,1 +1,1 @@
-"""The MemCube store: what people and agents remember. Its only door is memory/service.py; docs/memory.md says what it means."""
+"""The MemCube store: what people and agents remember. service.py is its only door; docs/memory.md says what it means."""

@@ -12,7 +12,7 @@ from memory import audit, profiles
 from memory.core import Core
 from memory.encoders.registry import open_encoder
 from memory.profiles import StoredProfile
-from memory.reembed import Moved, OpenSpace, Progress, Reembedding, settled, tidy
+from memory.reembed import Moved, OpenSpace, Progress, Reembedding, settled
 from memory.spaces import Spaces
 from memory.types import Actor
 from runtime.errors import Conflict, Forbidden
@@ -82,10 +82,6 @@ class Moves:
         await self._moving().abandon(building)
         await self._audit(actor, "reembed.abandon", building)
         return building
-
-    async def tidy(self) -> list[StoredProfile]:
-        """What the sweep does daily; see `memory.reembed.tidy`. The indexes of what it gives can be removed."""
-        return await tidy(self._core, self._spaces, self._open_space)
 
     def _moving(self, progress: Progress = lambda done, total: None) -> Reembedding:
         settle = partial(settled, self._core)

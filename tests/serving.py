@@ -22,8 +22,9 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def bare_environment() -> dict[str, str]:
-    """The environment without any setting of ours, so that this machine's do not leak into a test."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    """The environment without any setting of this machine's, and with the encoder that needs no weights."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return bare | {"MNEME_EMBED__MODEL": "hashing-384"}
 
 
 class Running(NamedTuple):

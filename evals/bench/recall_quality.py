@@ -157,7 +157,7 @@ def peer(name: str, home: Path, encoder: str, corpora: Sequence[Corpus]) -> list
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         python = environment(home, f"recall-{name}", PEERS[name])
-        anyio.run(_write, base, encoder, corpora)
+        anyio.run(_write, base, load({"home": str(home), "embed.model": encoder}, env={}).settings, corpora)
         script = Path(__file__).parent / "peers" / "recall_peer.py"
         command = [str(python), str(script), name, folder, str(MOST)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -165,10 +165,10 @@ def peer(name: str, home: Path, encoder: str, corpora: Sequence[Corpus]) -> list
     return [[next(said) for _ in corpus.questions] for corpus in corpora]
 
 
-async def _write(folder: Path, encoder: str, corpora: Sequence[Corpus]) -> None:
+async def _write(folder: Path, settings: Settings, corpora: Sequence[Corpus]) -> None:
     texts = [(text.content, corpus.name, place) for corpus in corpora for place, text in enumerate(corpus.texts)]
     queries = [(question.text, corpus.name) for corpus in corpora for question in corpus.questions]
-    opened = await open_encoder(load({"embed.model": encoder}).settings)
+    opened = await open_encoder(settings)
     try:
         np.save(folder / "vectors.npy", await opened.encode([text for text, _, _ in texts], role="doc"))
         np.save(folder / "query_vectors.npy", await opened.encode([text for text, _ in queries], role="query"))

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from memory import profiles
 from memory.core import Core
 from memory.profiles import StoredProfile
-from memory.reembed import follow
+from memory.reembed import follow, tidy
 from memory.spaces import Space, Spaces
 from memory.upkeep import reconcile
 from memory.upkeep.filling import fill
@@ -31,6 +31,7 @@ from runtime.ids import new_id
 from runtime.telemetry import get_logger
 
 EVERY_S: Final = 2.0
+TIDY_EVERY_S: Final = 86_400.0
 # Longer than a search that has begun.
 CLOSE_AFTER_S: Final = 2.0
 TAKEN_INTO_USE_S: Final = 120.0
@@ -47,7 +48,7 @@ class Reindexed:
 
 
 class Keeper:
-    """One per process. `resident`: the process stays, so it also reconciles every hour."""
+    """One per process. `resident`: the process stays, so it also reconciles every hour and tidies every day."""
 
     def __init__(self, core: Core, spaces: Spaces, placing: Placing, *, resident: bool) -> None:
         self._core = core
@@ -113,6 +114,7 @@ class Keeper:
         tasks.start_soon(self._relay.run)
         if self._resident:
             tasks.start_soon(reconcile.keep_reconciled, self._core, self._spaces)
+            tasks.start_soon(self._keep_tidy)
 
     async def _round(self, tasks: TaskGroup) -> None:
         await follow(self._core, self._spaces, self._placing.open_space)
@@ -125,6 +127,16 @@ class Keeper:
                 shards = self._placing.shards(profile)
                 if shards is not None and shards.offered() is not None:
                     await self._take_into_use(profile)
+
+    async def _keep_tidy(self) -> None:
+        """Once a day: profiles that have drained are retired, and their indexes removed."""
+        while True:
+            try:
+                for profile in await tidy(self._core, self._spaces, self._placing.open_space):
+                    await self._placing.remove(profile)
+            except (StorageError, ModelError, SettingsError) as error:
+                log.warning("index.not_tidied", code=error.code, error=error.message)
+            await anyio.sleep(TIDY_EVERY_S)
 
     async def _reopen(self) -> None:
         """Open the embedded indexes in place of the copies in memory."""

@@ -11,10 +11,13 @@ the stored vectors; nothing is lost with it. Source: design storage §1, §6 (3)
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import anyio.to_thread
 from sqlalchemy import Connection, select
 
 from memory.codecs import blob
@@ -112,6 +115,14 @@ class Placing:
             await fill(self._core, space)
             shards.accept(generation)
             return space
+
+    async def remove(self, profile: StoredProfile) -> None:
+        """Remove the index of a profile that nobody writes to any more; one that is gone already is no error."""
+        shards = self.shards(profile)
+        if shards is not None:
+            await anyio.to_thread.run_sync(partial(shutil.rmtree, shards.folder, ignore_errors=True))
+        elif self._core.settings.qdrant.url is not None:
+            await self._server().delete_collection(f"mem__{profile.slug}")
 
     async def aclose(self) -> None:
         """Close the encoders, and let go of the lock and of the server."""

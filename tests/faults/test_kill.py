@@ -27,6 +27,7 @@ def flags(tmp_path: Path) -> dict[str, object]:
     script.write_text(SCRIPT)
     return {
         "home": str(tmp_path),
+        "embed.model": "hashing-384",
         "llm.model": f"scripted/{script}",
         "runs.heartbeat_s": 0.1,
         "runs.flush_ms": 15,

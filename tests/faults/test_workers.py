@@ -28,6 +28,7 @@ def flags(tmp_path: Path, postgres_url: str) -> dict[str, object]:
     script.write_text(SCRIPT.replace("delay_ms = 4", "delay_ms = 60"))
     return {
         "home": str(tmp_path),
+        "embed.model": "hashing-384",
         "database.url": postgres_url,
         "llm.model": f"scripted/{script}",
         "runs.heartbeat_s": 0.2,

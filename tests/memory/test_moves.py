@@ -90,4 +90,3 @@ async def test_there_is_nothing_to_go_back_to_or_to_abandon_without_a_move(
         with pytest.raises(Conflict, match="is being built"):
             await memory.moves.abandon(ADMIN)
         assert (await memory.moves.to(ADMIN)).profile.slug == "hashing-64.int8"
-        assert await memory.moves.tidy() == []

@@ -34,10 +34,10 @@ def mem0(folder, table, dim, limit):
 
     class LookUp:
         def embed(self, text, memory_action=None):
-            return table[text].tolist()
+            return table[text.strip()].tolist()
 
         def embed_batch(self, texts, memory_action=None):
-            return [table[text].tolist() for text in texts]
+            return [table[text.strip()].tolist() for text in texts]
 
     memory.embedding_model = LookUp()
 
@@ -58,8 +58,9 @@ def main():
     texts = json.loads((home / "texts.json").read_text())
     asked = json.loads((home / "queries.json").read_text())
     vectors, query_vectors = np.load(home / "vectors.npy"), np.load(home / "query_vectors.npy")
-    table = {text: vectors[n] for n, (text, _, _) in enumerate(texts)}
-    table |= {text: query_vectors[n] for n, (text, _) in enumerate(asked)}
+    # Some stores strip a text before they encode it.
+    table = {text.strip(): vectors[n] for n, (text, _, _) in enumerate(texts)}
+    table |= {text.strip(): query_vectors[n] for n, (text, _) in enumerate(asked)}
     add, search = {"mem0": mem0}[kind](folder, table, vectors.shape[1], limit)
     for text, namespace, place in texts:
         add(text, namespace, place)
