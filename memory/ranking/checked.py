@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 
 from memory import rows
-from memory.ranking.pool import among, as_they_were
+from memory.ranking import statements
+from memory.ranking.pool import as_they_were
 from memory.ranking.scope import Scope
-from memory.tables import EdgeRow, MemoryRow
+from memory.ranking.statements import Key, listed
+from memory.tables import EdgeRow
 from memory.tx import Tx
 from memory.types import MemCube
 
@@ -32,7 +35,9 @@ def visible(tx: Tx, scope: Scope, seqs: Sequence[int], enough: int) -> Shown:
     refused: set[int] = set()
     for start in range(0, len(seqs), enough):
         part = seqs[start : start + enough]
-        seen = {cube.seq: cube for cube in as_they_were(tx, scope, rows.cubes_by_seq(tx, part))}
+        read = tx.connection.execute(statements.cubes(tx.dialect), {"keys": listed(tx.dialect, part)}).all()
+        cubes = {row.seq: rows.cube(row, tx.now) for row in read}
+        seen = {cube.seq: cube for cube in as_they_were(tx, scope, cubes)}
         refused.update(seq for seq in part if seq not in seen)
         shown = without_raw(tx, [*shown, *(seen[seq] for seq in part if seq in seen)])
         if len(shown) >= enough:
@@ -57,13 +62,13 @@ def dropped(tx: Tx, scope: Scope, seqs: Sequence[int], ids: Sequence[str], left:
 
     Only what the caller may read counts: a number that grows with what is hidden would disclose it.
     """
-    table = MemoryRow.__table__.c
-    gone_seqs = sorted(set(seqs) - left.keys())
-    gone_ids = sorted(set(ids) - set(left.values()))
     counted: set[int] = set()
-    for column, keys in ((table.seq, gone_seqs), (table.id, gone_ids)):
+    missing: tuple[tuple[Key, Sequence[Any]], ...] = (
+        ("seq", sorted(set(seqs) - left.keys())),
+        ("id", sorted(set(ids) - set(left.values()))),
+    )
+    for key, keys in missing:
         if keys:
-            query = select(MemoryRow.seq, MemoryRow.vault_id, MemoryRow.sensitivity).where(among(tx, column, keys))
-            found = tx.connection.execute(query)
+            found = tx.connection.execute(statements.hidden(tx.dialect, key), {"keys": listed(tx.dialect, keys)})
             counted.update(row.seq for row in found if scope.may_read(row.vault_id, row.sensitivity))
     return len(counted)

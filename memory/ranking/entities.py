@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import select
-
 from memory.incidence import entity_key
 from memory.indices.words import STOP_WORDS
-from memory.tables import EntityRow
+from memory.ranking import statements
+from memory.ranking.statements import listed
 from memory.tx import Tx
 
 LONGEST_NAME: Final = 4
@@ -25,8 +24,8 @@ def named(tx: Tx, vault_ids: Sequence[str], question: str) -> list[int]:
     keys = possible_keys(question)
     if not keys:
         return []
-    query = select(EntityRow.id).where(EntityRow.vault_id.in_(vault_ids), EntityRow.key.in_(keys))
-    return list(tx.connection.execute(query.order_by(EntityRow.id)).scalars())
+    given = {"vaults": listed(tx.dialect, vault_ids), "keys": listed(tx.dialect, keys)}
+    return list(tx.connection.execute(statements.entities(tx.dialect), given).scalars())
 
 
 def possible_keys(question: str) -> list[str]:

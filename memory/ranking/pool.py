@@ -8,91 +8,57 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import orjson
-from sqlalchemy import ColumnElement, Row, any_, func, literal, select, type_coerce
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import Text
+from sqlalchemy import Row
 
 from memory import rows, versions
 from memory.codecs.blob import FORMAT
 from memory.indices.base import Vector
+from memory.ranking import statements
 from memory.ranking.candidates import Candidate
 from memory.ranking.scope import Scope
 from memory.ranking.smoothing import Floats
+from memory.ranking.statements import Key, listed
 from memory.ranking.words import occurrences
-from memory.tables import BlobRow, MemoryRow, VersionRow
 from memory.tx import Tx
 from memory.types import MemCube
 from runtime import textsafe
 
 EMPTY: Final = "[]"
-AROUND: Final = 2
-OLD_TEXTS: Final = 2000
-
-
-# Lists stay text: most are empty, and to look for words in one it need not be parsed.
-TABLE: Final = MemoryRow.__table__.columns
-PLAIN: Final = (
-    "seq id vault_id content title subject attribute speaker session_id position priority occurred_at valid_from"
-)
-BLOBS: Final = BlobRow.__table__.columns
-COLUMNS: Final = [
-    *(TABLE[name] for name in PLAIN.split()),
-    *(type_coerce(TABLE[name], Text).label(name) for name in ("entities", "tags", "sensitivity")),
-]
 
 
 def by_seq(tx: Tx, scope: Scope, seqs: Sequence[int]) -> list[Candidate]:
     """The memories with these short keys that the scope leaves, in the order of the keys."""
-    found = {each.seq: each for each in _read(tx, scope, TABLE.seq, seqs)}
+    found = {each.seq: each for each in _read(tx, scope, "seq", seqs)}
     return [found[seq] for seq in seqs if seq in found]
 
 
 def by_id(tx: Tx, scope: Scope, ids: Sequence[str]) -> list[Candidate]:
     """The same, by id."""
-    found = {each.id: each for each in _read(tx, scope, TABLE.id, ids)}
+    found = {each.id: each for each in _read(tx, scope, "id", ids)}
     return [found[memory_id] for memory_id in ids if memory_id in found]
 
 
 def around(tx: Tx, scope: Scope, seeds: Sequence[Candidate]) -> list[Candidate]:
     """What stands at most `AROUND` places from these candidates in their sessions, they themselves included."""
-    seqs = [each.seq for each in seeds if each.place is not None]
+    seqs = list(dict.fromkeys(each.seq for each in seeds if each.place is not None))
     if not seqs:
         return []
-    near = MemoryRow.__table__.alias()
-    seed = near.c
-    # As an expression, so that SQLite looks seeds up by their key and does not read the whole vault to find them.
-    vault_id = seed.vault_id.concat("")
-    beside = (
-        among(tx, seed.seq, seqs)
-        & (MemoryRow.vault_id == vault_id)
-        & (MemoryRow.session_id == seed.session_id)
-        & MemoryRow.position.between(seed.position - AROUND, seed.position + AROUND)
-    )
+    statement = statements.around(tx.dialect, scope.shape)
+    found = tx.connection.execute(statement, scope.parameters(tx.dialect, keys=listed(tx.dialect, seqs))).all()
     if scope.query.as_of is not None:
-        wanted = tx.connection.execute(select(MemoryRow.seq).join(near, beside).where(*scope.clauses)).scalars()
-        return by_seq(tx, scope, list(dict.fromkeys(wanted)))
-    found = tx.connection.execute(select(*COLUMNS).join(near, beside).where(*scope.clauses))
+        return by_seq(tx, scope, list(dict.fromkeys(row.seq for row in found)))
     return list({each.seq: each for each in _candidates(found, scope)}.values())
 
 
 def edited_since(tx: Tx, scope: Scope, terms: Sequence[str], limit: int) -> list[str]:
     """Ids of memories whose text was another one at `as_of`, and that text has some of the terms; most terms first.
 
-    The full text knows current texts only, so this reads old ones: at most `OLD_TEXTS`, those replaced last.
+    The full text knows current texts only, so this reads old ones, a bounded number of them.
     """
-    moment = scope.query.as_of
-    if moment is None or not terms:
+    if scope.query.as_of is None or not terms:
         return []
-    query = (
-        select(VersionRow.memory_id, VersionRow.content)
-        .join(MemoryRow, MemoryRow.id == VersionRow.memory_id)
-        .where(*scope.clauses_of_vaults, VersionRow.sys_from <= moment, VersionRow.sys_to > moment)
-        .where(VersionRow.redacted.is_(False), VersionRow.content != MemoryRow.content)
-        .order_by(VersionRow.sys_to.desc(), VersionRow.memory_id)
-        .limit(OLD_TEXTS)
-    )
-    found = tx.connection.execute(query).all()
+    statement = statements.old_texts(tx.dialect, scope.shape)
+    found = tx.connection.execute(statement, scope.parameters(tx.dialect)).all()
     matched = (occurrences([row.content for row in found], terms).counts > 0).sum(axis=1)
     order = np.argsort(-matched, kind="stable")[:limit]
     return [found[int(place)].memory_id for place in order if matched[place]]
@@ -103,11 +69,11 @@ def cosines(tx: Tx, profile_id: str, candidates: Sequence[Candidate], vector: Ve
     place = {each.seq: row for row, each in enumerate(candidates)}
     made = np.full(len(candidates), np.nan, np.float32)
     size = len(vector) * FORMAT.itemsize
-    wanted = among(tx, BLOBS.memory_seq, list(place))
-    query = select(BLOBS.memory_seq, BLOBS.data).where(BLOBS.profile_id == profile_id, wanted)
-    whole = [(place[seq], data) for seq, data in tx.connection.execute(query) if len(data) == size]
+    given = {"profile": profile_id, "keys": listed(tx.dialect, list(place))}
+    found = tx.connection.execute(statements.vectors(tx.dialect), given).all()
+    whole = [(place[seq], data) for seq, data in found if len(data) == size]
     if whole:
-        joined = np.frombuffer(b"".join(data for _, data in whole), FORMAT).reshape(len(whole), -1)
+        joined = np.frombuffer(b"".join([data for _, data in whole]), FORMAT).reshape(len(whole), -1)
         made[[row for row, _ in whole]] = joined.astype(np.float32) @ vector
     return made
 
@@ -122,22 +88,14 @@ def as_they_were(tx: Tx, scope: Scope, cubes: Mapping[Any, MemCube]) -> list[Mem
     return [then[cube.id] for cube in known if scope.sees(cube, then[cube.id])]
 
 
-def among(tx: Tx, column: ColumnElement[Any], keys: Sequence[int] | Sequence[str]) -> ColumnElement[bool]:
-    """Whether the column is one of the keys. One parameter for all of them: with one for each, making the statement
-    takes longer than the database does."""
-    if tx.dialect == "postgresql":
-        return column == any_(literal(list(keys), ARRAY(column.type)))
-    listed = func.json_each(orjson.dumps(keys).decode()).table_valued("value")
-    return column.in_(select(listed.c.value))
-
-
-def _read(tx: Tx, scope: Scope, column: ColumnElement[Any], keys: Sequence[Any]) -> Iterable[Candidate]:
+def _read(tx: Tx, scope: Scope, key: Key, keys: Sequence[Any]) -> Iterable[Candidate]:
     if not keys:
         return []
-    wanted = among(tx, column, keys)
+    given = scope.parameters(tx.dialect, keys=listed(tx.dialect, keys))
     if scope.query.as_of is None:
-        return _candidates(tx.connection.execute(select(*COLUMNS).where(wanted, *scope.clauses)), scope)
-    read = tx.connection.execute(rows.SELECT.where(wanted, *scope.clauses))
+        statement = statements.candidates(tx.dialect, key, scope.shape)
+        return _candidates(tx.connection.execute(statement, given).all(), scope)
+    read = tx.connection.execute(statements.whole(tx.dialect, key, scope.shape), given).all()
     cubes = {row.id: rows.cube(row, tx.now) for row in read}
     return map(_of_cube, as_they_were(tx, scope, cubes))
 

@@ -1,9 +1,9 @@
 """What one search may show: vaults and masks, states, lifetimes, the moment it looks at, and the filters of the question.
 
-`clauses` leaves out in SQL what cannot be shown, so that candidates are not wasted on it; `sees` decides, on the memory
-as it was read last, and nothing is shown that it did not see. The clauses are never stricter than it. Three ways of
-looking: as it is now (superseded statements are not shown), `at` a time of the world (they come back for their
-interval), and `as_of` a time of the store (the version that was current then decides).
+The statements of a search leave out what cannot be shown, so that candidates are not wasted on it; `sees` decides, on the
+memory as it was read last, and nothing is shown that it did not see. The statements are never stricter than it. There are
+three ways of looking: as it is now (superseded statements are not shown), `at` a time of the world (they come back for
+their interval), and `as_of` a time of the store (the version that was current then decides).
 Source: memos §3.2 (1, 4, 7), §3.10.
 """
 
@@ -12,19 +12,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
-
-from sqlalchemy import ColumnElement, and_, or_
 
 from memory.access import Access
 from memory.lifecycle import lifetime_over
-from memory.tables import MemoryRow
+from memory.ranking.statements import Shape, listed
 from memory.types import INDEXED, SEARCHABLE, MemCube, Query, State
 
 NEVER: frozenset[State] = frozenset({"deleted", "expired"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scope:
     """`allowed`: the decision for each vault, by its id."""
 
@@ -49,35 +46,25 @@ class Scope:
             return INDEXED | self.wanted
         return self.wanted | {"archived"} if self.query.at is not None else self.wanted
 
-    @cached_property
-    def clauses(self) -> tuple[ColumnElement[bool], ...]:
-        """Conditions on rows of `memories` that are named by a key, for whatever could be shown. The vault is compared as
-        an expression, or SQLite reads the whole vault by its index to find a few rows of it."""
-        return (MemoryRow.vault_id.concat("").in_(self.vault_ids), *self._shown())
-
     @property
-    def clauses_of_vaults(self) -> tuple[ColumnElement[bool], ...]:
-        """The same for a statement that reads whole vaults."""
-        return (MemoryRow.vault_id.in_(self.vault_ids), *self._shown())
-
-    def _shown(self) -> list[ColumnElement[bool]]:
+    def shape(self) -> Shape:
+        """What the statements of this search say (memory/ranking/statements.py)."""
         query = self.query
-        found: list[ColumnElement[bool]] = [MemoryRow.state.in_(sorted(self.indexed))]
-        if query.as_of is not None:
-            return found
-        found.append(or_(MemoryRow.expires_at.is_(None), MemoryRow.expires_at > self.now, MemoryRow.state == "frozen"))
-        if query.kinds:
-            found.append(MemoryRow.semantic_type.in_(query.kinds))
-        if query.session_id is not None:
-            found.append(MemoryRow.session_id == query.session_id)
-        if query.at is not None:
-            superseded = and_(MemoryRow.state == "archived", MemoryRow.superseded_at.is_not(None))
-            found.append(or_(MemoryRow.state.in_(sorted(self.wanted)), superseded))
-            found.append(or_(MemoryRow.valid_from.is_(None), MemoryRow.valid_from <= query.at))
-            found.append(or_(MemoryRow.valid_to.is_(None), MemoryRow.valid_to > query.at))
-        elif not query.states:
-            found.append(MemoryRow.superseded_at.is_(None))
-        return found
+        return Shape(
+            tuple(sorted(self.wanted)),
+            tuple(sorted(self.indexed)),
+            query.kinds,
+            session=query.session_id is not None,
+            at=query.at is not None,
+            superseded=bool(query.states),
+            past=query.as_of is not None,
+        )
+
+    def parameters(self, dialect: str, **more: object) -> dict[str, object]:
+        """The values that they take, and `more`."""
+        query = self.query
+        named = {"now": self.now, "at": query.at, "as_of": query.as_of, "session": query.session_id}
+        return {"vaults": listed(dialect, self.vault_ids), **named, **more}
 
     def may_read(self, vault_id: str, sensitivity: Sequence[str]) -> bool:
         """Whether the caller may see a memory of this vault with these tags."""

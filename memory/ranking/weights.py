@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from memory import access, audit
 from memory.core import Core
 from memory.ranking import learn as learning
+from memory.ranking import statements
 from memory.ranking.learn import Sample
+from memory.ranking.statements import listed
 from memory.tables import VaultRow
 from memory.tx import Tx
 from memory.types import Actor
@@ -36,8 +38,8 @@ async def learn(core: Core, actor: Actor, vault: str, samples: Sequence[Sample])
 
 def stored(tx: Tx, vault_ids: Sequence[str]) -> dict[str, Stored]:
     """What the vaults have learned; those that have not are left out."""
-    query = select(VaultRow.id, VaultRow.ranking).where(VaultRow.id.in_(vault_ids), VaultRow.ranking.is_not(None))
-    return {row.id: row.ranking for row in tx.connection.execute(query)}
+    found = tx.connection.execute(statements.learned(tx.dialect), {"vaults": listed(tx.dialect, vault_ids)})
+    return {row.id: row.ranking for row in found}
 
 
 def store(tx: Tx, vault_id: str, weights: Stored | None) -> None:

@@ -15,7 +15,8 @@ from memory.core import Core
 from memory.encoders.base import Role, Vectors
 from memory.indices.hypergraph import Hypergraph
 from memory.ranking.fusion import weights_of
-from memory.recall import GRAPH_SEEDS, LEXICAL, Recaller
+from memory.ranking.looking import GRAPH_SEEDS
+from memory.recall import LEXICAL, Recaller
 from memory.store import NewMemory
 from memory.tables import VaultRow
 from memory.types import Draft

@@ -732,7 +732,7 @@ async def test_two_imports_of_one_file_at_once_make_it_once(
 async def test_a_large_upload_is_a_job_that_goes_on_where_it_was(
     core: Core, transfer: Transfer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memory.transfer.SMALL", 5)
+    monkeypatch.setattr("memory.archive.transfer.SMALL", 5)
     monkeypatch.setattr(import_run, "SMALL", 5)
     monkeypatch.setattr(import_run, "BATCH", 5)
     told = [{"memory": f"Number {n} of the things that were said in Porto"} for n in range(17)]
