@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 
 from evals.bench.corpora import documentation
-from evals.bench.peers.environment import environment
+from evals.bench.environment import environment
 from memory.codecs.base import Vectors
 from memory.encoders.packaged import weights_folder
 from memory.encoders.registry import open_encoder

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import statistics
 import subprocess
 import sys
@@ -38,6 +37,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evals.bench.corpora import documentation
+from evals.bench.environment import environment
 from evals.bench.gateway import free_port, process
 from memory.encoders.registry import open_encoder
 from memory.indices.base import Filter
@@ -215,7 +215,7 @@ def measure_peers(given: Sample, names: Sequence[str], home: Path, console: Cons
         anyio.run(partial(_write, base, given))
         for name in names:
             try:
-                python = _environment(home, name)
+                python = environment(home, f"store-{name}", PEERS[name])
                 command = [str(python), str(Path(__file__).parent / "peers" / "store_peer.py"), name, folder]
                 command += [str(len(given.texts)), str(len(given.questions)), str(PEER_LIMIT_S)]
                 done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20 * PEER_LIMIT_S)
@@ -239,21 +239,6 @@ async def _write(folder: Path, given: Sample) -> None:
         await encoder.aclose()
     (folder / "texts.json").write_text(json.dumps(given.texts))
     (folder / "queries.json").write_text(json.dumps(given.questions))
-
-
-def _environment(home: Path, name: str) -> Path:
-    folder = home / "bench" / f"store-{name}"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True, text=True)
-            pip = [str(python), "-m", "pip", "install", "-q", *PEERS[name]]
-            subprocess.run(pip, check=True, capture_output=True, text=True)
-        except subprocess.CalledProcessError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-    return python
 
 
 def _ms(seconds: Sequence[float], quantile: float = 0.5) -> float | None:

@@ -132,7 +132,8 @@ async def test_a_text_that_is_taken_stops_all_of_it(core: Core, who: str) -> Non
     text = "taken" if who == "another" else "new"
     with pytest.raises(Conflict, match="already says this"):
         await change_all(core, [(b, {"content": "fine" if who == "another" else text}), (a, {"content": text})])
-    assert [cube.content for cube in (await core.read(ANN, lambda tx: rows.cubes(tx, [a.id, b.id]))).values()] == [
+    there = await core.read(ANN, lambda tx: rows.cubes(tx, [a.id, b.id]))
+    assert [there[cube.id].content for cube in (a, b)] == [
         "a",
         "b",
     ]
