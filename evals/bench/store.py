@@ -43,6 +43,7 @@ from memory.encoders.registry import open_encoder
 from memory.indices.base import Filter
 from memory.opening import open_memory
 from memory.service import Memory
+from memory.text import normalise
 from memory.types import Actor, Draft, Query
 from memory.upkeep.outbox import pending
 from runtime.db import open_database
@@ -86,7 +87,9 @@ class Measured:
 def sample(count: int, questions: int, seed: int) -> Sample:
     """`count` distinct sentences over the namespaces, and questions made of the words of some of them."""
     labelled = documentation(Path(sysconfig.get_paths()["purelib"]), paragraphs=6000, questions=500, seed=seed)
-    sentences = [part.strip() for text in labelled.paragraphs for part in text.split(". ") if 40 <= len(part) <= 300]
+    parts = (part.strip() for text in labelled.paragraphs for part in text.split(". "))
+    # The same words are one memory in Mneme, and would be several in the others.
+    sentences = list({normalise(part): part for part in parts if 40 <= len(part) <= 300}.values())
     rng = random.Random(seed)
     texts = [
         (f"{sentences[n % len(sentences)]} ({n})" if n >= len(sentences) else sentences[n], f"vault{n % NAMESPACES}")

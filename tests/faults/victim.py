@@ -2,7 +2,7 @@
 
 Run as a script with a JSON object of settings flags. Imports everything once, then forks a child for each line on standard
 input: `{"submit": n}` lets the child accept n runs and execute whatever there is. Writes `child PID`, and, by the child,
-`ack RUN` for each accepted run, `idle` when nothing is left to do.
+`open` when it serves, `ack RUN` for each accepted run, `idle` when nothing is left to do.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ async def serve(flags: dict[str, Any], submit: int, offset: int) -> None:
     settings = load(flags, env={}).settings
     async with open_service(settings) as service:
         me = (await service.keys.local()).user_id
+        say("open")
         for number in range(submit):
             spec = SPECS[(offset + number) % len(SPECS)]
             if number % 2:
