@@ -5,7 +5,8 @@
 
 Each conversation of LoCoMo is a vault, each turn a memory with its session, position, speaker and time; each paragraph of
 the documentation is one with its document and position. They go in and are asked for through the service, no model is
-called. The controls: BM25 alone, the same vectors alone, and reciprocal rank fusion of both. What is measured is the share
+called. The controls: BM25 alone, the same vectors alone, and reciprocal rank fusion of both. Vectors are of the bare text;
+with "Ann: " before each turn vectors alone find .45 of the evidence among ten, not .33. What is measured is the share
 of the evidence of a question that is among the first 5, 10 and 20, and the tokens of the first ten.
 
 The form of the score was found while looking at all conversations and at documentation of the seeds 0 and 1; its weights
