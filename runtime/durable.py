@@ -148,6 +148,14 @@ class DurableRuns:
         with boundary(f"workflow of run {run_id!r}", StorageError), SetWorkflowID(f"{run_id}.{attempt}"):
             await DBOS.enqueue_workflow_async(QUEUE, self._workflow, run_id)
 
+    async def holders(self) -> set[str]:
+        """The executors that have taken runs from the queue and not finished them."""
+        with boundary("workflows of runs", StorageError):
+            taken = await DBOS.list_workflows_async(
+                queue_name=QUEUE, status=["PENDING"], load_input=False, load_output=False
+            )
+        return {status.executor_id for status in taken if status.executor_id}
+
     async def recover(self, executor_ids: Sequence[str]) -> None:
         """Put what dead executors were working on back into the queue. Safe to call twice and from two survivors."""
         with boundary("recovery of runs", StorageError):

@@ -85,16 +85,23 @@ class Sweeper:
         dropped = {run.id for run in in_hand if run.executor == mine} - set(self._hands.active())
         orphans = [run for run in in_hand if run.executor not in alive or run.id in dropped & self._suspects]
         self._suspects = frozenset(dropped)
-        dead = {run.executor for run in orphans if run.executor and run.executor != mine}
-        if dead:
-            await self._durable.recover(sorted(dead))
+        if orphans:
+            await self._recover_dead(alive)
         for run in orphans:
             if run.executor == mine or not await self._durable.waiting(run.id):
                 log.info("run.orphan_requeued", run_id=run.id, executor=run.executor, attempt=run.attempt)
                 await self._durable.enqueue(run.id, run.attempt + 1)
 
+    async def _recover_dead(self, alive: Collection[str]) -> None:
+        """Put back what dead processes had taken from the queue. Such a process may have died before it claimed the run, so
+        the run does not name it."""
+        dead = await self._durable.holders() - {*alive, self._executors.id}
+        if dead:
+            await self._durable.recover(sorted(dead))
+
     async def requeue_lost(self) -> None:
         """Queue every run that was accepted by a process that died before it could queue it."""
+        await self._recover_dead(await self._executors.alive())
         for run in await self._store.queued():
             if not await self._durable.waiting(run.id):
                 await self._durable.enqueue(run.id, run.attempt + 1)
