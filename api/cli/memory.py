@@ -329,11 +329,6 @@ def _print(cube: MemCube, as_json: bool) -> None:
     print(f"\n{cube.content}")
 
 
-def _version_row(version: Version) -> list[str]:
-    text = "erased" if version.redacted else _short(version.content)
-    return [str(version.version), f"{version.sys_from:%Y-%m-%d %H:%M:%S}", version.change, version.reason, text]
-
-
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
