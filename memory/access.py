@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, or_, select
+from sqlalchemy import ColumnElement, Row, Select, bindparam, or_, select
 
 from memory import rows
 from memory.tables import GrantRow, VaultRow
@@ -23,6 +24,7 @@ from runtime.errors import Conflict, Forbidden, UnknownName
 
 DEFAULT = "default"
 NOBODY = "unknown"
+Lock = Literal["none", "shared", "alone"]
 CHANGING: Final[frozenset[Verb]] = frozenset({"write", "delete"})
 
 
@@ -74,8 +76,8 @@ def vault(tx: Tx, ref: str, verb: Verb, *, alone: bool = False, despite_lock: bo
     `alone`: nobody else changes the vault until the transaction ends. `despite_lock`: the caller looks at the write lock
     itself (memory/vault/vault_lock.py). Raises `Hidden`, `Refused`, `Conflict` for a change of a locked vault.
     """
-    mine = (VaultRow.owner_id == tx.actor.user_id) & (VaultRow.name == ref)
-    found = tx.connection.execute(_vaults(verb, alone=alone).where(or_(VaultRow.id == ref, mine))).first()
+    lock: Lock = "alone" if alone else _lock(verb)
+    found = tx.connection.execute(_named(lock), {"ref": ref, "me": tx.actor.user_id}).first()
     access = _decide(tx, found, verb, "vault", ref)
     if not despite_lock:
         _refuse_locked(found, verb)
@@ -92,7 +94,7 @@ def memory(tx: Tx, memory_id: str, verb: Verb) -> tuple[MemCube, Access]:
     cube = rows.cubes(tx, [memory_id]).get(memory_id)
     found = None
     if cube is not None:
-        found = tx.connection.execute(_vaults(verb).where(VaultRow.id == cube.vault_id)).first()
+        found = tx.connection.execute(_by_id(_lock(verb)), {"ref": cube.vault_id}).first()
     access = _decide(tx, found, verb, "memory", memory_id)
     assert cube is not None
     if not access.sees(cube.sensitivity):
@@ -123,20 +125,54 @@ def need_open(allowed: Access) -> None:
 
 def fitting(tx: Tx) -> tuple[ColumnElement[bool], ...]:
     """Which grants are live and fit the actor, of whatever vault."""
+    return _fitting(tx.actor.user_id, tx.actor.context, tx.now)
+
+
+def _fitting(user: object, context: object, now: object) -> tuple[ColumnElement[bool], ...]:
     return (
-        or_(GrantRow.grantee_id.is_(None), GrantRow.grantee_id == tx.actor.user_id),
-        or_(GrantRow.context.is_(None), GrantRow.context == tx.actor.context),
-        or_(GrantRow.expires_at.is_(None), GrantRow.expires_at > tx.now),
+        or_(GrantRow.grantee_id.is_(None), GrantRow.grantee_id == user),
+        or_(GrantRow.context.is_(None), GrantRow.context == context),
+        or_(GrantRow.expires_at.is_(None), GrantRow.expires_at > now),
         or_(GrantRow.max_reads.is_(None), GrantRow.reads_used < GrantRow.max_reads),
     )
 
 
-def _vaults(verb: Verb, *, alone: bool = False) -> Select[Any]:
-    query = select(VaultRow.__table__).where(VaultRow.deleted_at.is_(None))
-    if alone:
-        return query.with_for_update()
+def _lock(verb: Verb) -> Lock:
     # Whoever holds the vault alone waits for the changes that have begun, and those that come later wait for him.
-    return query.with_for_update(read=True, key_share=True) if verb in CHANGING else query
+    return "shared" if verb in CHANGING else "none"
+
+
+# Made once: every call of the store asks them, and building one takes longer than its answer.
+
+
+@cache
+def _named(lock: Lock) -> Select[Any]:
+    mine = (VaultRow.owner_id == bindparam("me")) & (VaultRow.name == bindparam("ref"))
+    return _vaults(lock).where(or_(VaultRow.id == bindparam("ref"), mine))
+
+
+@cache
+def _by_id(lock: Lock) -> Select[Any]:
+    return _vaults(lock).where(VaultRow.id == bindparam("ref"))
+
+
+@cache
+def _live_grants() -> Select[Any]:
+    now = bindparam("now", type_=GrantRow.__table__.c.expires_at.type)
+    context = bindparam("context", type_=GrantRow.__table__.c.context.type)
+    fits = _fitting(bindparam("me"), context, now)
+    return select(GrantRow.__table__).where(GrantRow.vault_id == bindparam("vault"), *fits)
+
+
+def _vaults(lock: Lock) -> Select[Any]:
+    query = select(VaultRow.__table__).where(VaultRow.deleted_at.is_(None))
+    match lock:
+        case "alone":
+            return query.with_for_update()
+        case "shared":
+            return query.with_for_update(read=True, key_share=True)
+        case "none":
+            return query
 
 
 def _refuse_locked(found: Row[Any] | None, verb: Verb) -> None:
@@ -173,7 +209,8 @@ def _decide(tx: Tx, found: Row[Any] | None, verb: Verb, object_type: str, ref: s
 
 def _grants(tx: Tx, vault_id: str) -> Sequence[Row[Any]]:
     """The live grants that fit the actor, those that hide least first."""
-    live = tx.connection.execute(select(GrantRow.__table__).where(GrantRow.vault_id == vault_id, *fitting(tx))).all()
+    given = {"vault": vault_id, "me": tx.actor.user_id, "context": tx.actor.context, "now": tx.now}
+    live = tx.connection.execute(_live_grants(), given).all()
     return sorted(live, key=lambda grant: (len(grant.masked_tags), grant.max_reads is not None, grant.id))
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from memory.tables import AuditHead, AuditRow
@@ -20,6 +20,10 @@ from memory.tx import Tx
 Decision = Literal["allow", "deny"]
 GENESIS = "0" * 64
 MAX_OBJECT = 200
+# Made once: every change of the store writes a line, and building a statement takes longer than the database does.
+APPEND: Final = insert(AuditRow)
+HEAD: Final = select(AuditHead.n, AuditHead.hash).where(AuditHead.chain == bindparam("of")).with_for_update()
+MOVE: Final = update(AuditHead).where(AuditHead.chain == bindparam("of"))
 
 
 def record(
@@ -50,8 +54,8 @@ def record(
         "prev_hash": prev,
     }
     row["hash"] = _hash(row)
-    tx.connection.execute(insert(AuditRow), row)
-    tx.connection.execute(update(AuditHead).where(AuditHead.chain == chain).values(n=n + 1, hash=row["hash"]))
+    tx.connection.execute(APPEND, row)
+    tx.connection.execute(MOVE, {"of": chain, "n": n + 1, "hash": row["hash"]})
 
 
 def verify(tx: Tx, chain: str) -> int | None:
@@ -76,12 +80,11 @@ def read(tx: Tx, *, chains: list[str] | None, after: int, limit: int) -> list[Ro
 
 
 def _lock_head(tx: Tx, chain: str) -> tuple[int, str]:
-    query = select(AuditHead.n, AuditHead.hash).where(AuditHead.chain == chain).with_for_update()
-    head = tx.connection.execute(query).one_or_none()
+    head = tx.connection.execute(HEAD, {"of": chain}).one_or_none()
     if head is None:
         make = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
         tx.connection.execute(make(AuditHead).values(chain=chain, n=0, hash=GENESIS).on_conflict_do_nothing())
-        head = tx.connection.execute(query).one()
+        head = tx.connection.execute(HEAD, {"of": chain}).one()
     return head.n, head.hash
 
 

@@ -8,11 +8,13 @@ Source: memos §3.2; design storage §4b; design usefulness, "Use".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
+from memory.access import Access
 from memory.core import Core
 from memory.indices.base import Filter
 from memory.ranking import ranking
@@ -57,19 +59,22 @@ class Recaller:
         self._measured = measured
         self._reranker = reranker
 
-    async def recall(self, actor: Actor, query: Query) -> Recall:
-        """The memories that answer the question best, at most `query.k`. Raises `UnknownName` and `Forbidden` for a vault
-        that the actor may not read, `InvalidInput` for a question without a number of hits."""
+    async def recall(self, actor: Actor, query: Query) -> tuple[Recall, Sequence[Access]]:
+        """The memories that answer the question best, at most `query.k`, and the decisions by which they are shown.
+
+        Raises `UnknownName` and `Forbidden` for a vault that the actor may not read, `InvalidInput` for a question without
+        a number of hits.
+        """
         if query.k < 1:
             raise InvalidInput(f"k {query.k!r}: expected 1 or more", param="k")
         for page in range(PAGES):
-            recall, done = await self._page(actor, query, GROWTH**page)
+            recall, scope, done = await self._page(actor, query, GROWTH**page)
             if done:
                 break
-        return recall
+        return recall, list(scope.allowed.values())
 
-    async def _page(self, actor: Actor, query: Query, more: int) -> tuple[Recall, bool]:
-        """One round, and whether it found enough or asking for more cannot find more."""
+    async def _page(self, actor: Actor, query: Query, more: int) -> tuple[Recall, Scope, bool]:
+        """One round, what it looked at, and whether it found enough or asking for more cannot find more."""
         degraded: list[str] = []
         words_limit, vectors_limit = (more * max(least, FACTOR * query.k) for least in (LEXICAL, DENSE))
         opening = await self._core.read(actor, lambda tx: opened(tx, query, words_limit))
@@ -86,7 +91,8 @@ class Recaller:
         hits = await self._useful(query, opening.scope, hits)
         kept, tokens = selected(hits, query)
         exhausted = not opening.full and len(look.named) < vectors_limit
-        return Recall(tuple(kept), tuple(degraded), looked.dropped, tokens), exhausted or len(looked.shown) >= query.k
+        found = Recall(tuple(kept), tuple(degraded), looked.dropped, tokens)
+        return found, opening.scope, exhausted or len(looked.shown) >= query.k
 
     async def _nearest(self, question: Question, scope: Scope, limit: int, degraded: list[str]) -> Dense | None:
         query = scope.query

@@ -19,6 +19,7 @@ from memory.admitting.gate import Gate
 from memory.archive.transfer import Transfer
 from memory.changes import applied
 from memory.core import Core
+from memory.experiences import Experiences
 from memory.jobs import Handler
 from memory.lifecycle import lifetime_over
 from memory.listing import Page, Where, page
@@ -29,6 +30,7 @@ from memory.pipelines.base import Parts as PipelineParts
 from memory.pipelines.handlers import handlers
 from memory.pipelines.requests import Learning
 from memory.recall import Recaller
+from memory.revising import Revising
 from memory.spaces import Spaces
 from memory.tx import Tx
 from memory.types import Actor, Change, Draft, EdgeType, MemCube, Query, Recall, Source, Verb, Version
@@ -75,6 +77,8 @@ class Memory:
         self.usefulness = parts.usefulness
         self.learning = parts.learning
         self.moves = parts.moves
+        self.experiences = Experiences(core, parts.recaller, parts.spaces, parts.usefulness)
+        self.revising = Revising(core, parts.spaces, parts.adding, parts.keeper)
 
     async def add(
         self,
@@ -114,8 +118,7 @@ class Memory:
     async def search(self, actor: Actor, query: Query) -> Recall:
         """Find memories. Each hit carries its scores, its ranks and a reason; see memory/recall.py."""
         await self.core.default_vault(actor)
-        allowed = await self.core.read(actor, lambda tx: access.vaults(tx, query.vaults, "read"))
-        found = await self._parts.recaller.recall(actor, query)
+        found, allowed = await self._parts.recaller.recall(actor, query)
         await self._spend(actor, allowed)
         self.uses.note(hit.memory.id for hit in found.hits)
         return found

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from memory import incidence, rows, text, versions
+from memory import incidence, payloads, rows, text, versions
 from memory.codecs import blob
 from memory.indices import lexical
 from memory.lifecycle import next_state
@@ -34,12 +34,25 @@ Vectors = Mapping[str, NDArray[np.float32]]
 DELETED_KEPT = timedelta(days=30)
 EXPIRED_KEPT = timedelta(days=7)
 # Changes of these alter what the full-text row or the vector is made from.
-LEXICAL = frozenset({"content", "title", "speaker", "entities", "subject", "attribute", "tags"})
+LEXICAL = frozenset({"content", "title", "speaker", "entities", "subject", "attribute", "tags", "data"})
 IDENTITY = frozenset({"content", "semantic_type", "subject", "attribute", "session_id", "position"})
 # Of these there is one current statement about an attribute of a subject; a newer one takes its place.
 SLOTTED = ("fact", "preference")
 CUBE = frozenset(item.name for item in fields(MemCube))
 SOURCE = tuple(item.name for item in fields(Source))
+# Made once: building a statement takes longer than the database does for it.
+INSERT_VERSIONS = insert(VersionRow)
+INSERT_SOURCES = insert(SourceRow)
+INSERT_BLOBS = insert(BlobRow)
+INSERT_OUTBOX = insert(OutboxRow)
+INSERT_MEMORIES = {
+    dialect: make(MemoryRow)
+    .on_conflict_do_nothing(
+        index_elements=["vault_id", "content_hash"], index_where=MemoryRow.content_hash.is_not(None)
+    )
+    .returning(MemoryRow.id, MemoryRow.seq)
+    for dialect, make in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +98,12 @@ def insert_all(tx: Tx, new: Sequence[NewMemory]) -> list[Inserted]:
     made = {item.id: _made(by_id[item.id], seqs[item.id]) for item in fresh}
     if fresh:
         tx.connection.execute(
-            insert(VersionRow),
+            INSERT_VERSIONS,
             [row for i in fresh for row in _history(tx, i, made[i.id], by_id[i.id]["digest_key"])],
         )
         _write_sources(tx, [given for i in fresh for given in _sources(i, made[i.id])])
         incidence.add(tx, [made[i.id] for i in fresh])
-        lexical.put_many(tx.connection, [text_row(made[item.id]) for item in fresh])
+        lexical.add_many(tx.connection, [text_row(made[item.id]) for item in fresh])
         _write_blobs(tx, [(made[item.id], item.vectors) for item in fresh])
         enqueue(tx, [made[item.id] for item in fresh])
     return [
@@ -242,13 +255,14 @@ def enqueue(tx: Tx, cubes: Sequence[MemCube]) -> None:
     """Have the memories carried into the indexes (memory/upkeep/outbox.py); part of every change, and of a repair."""
     if cubes:
         tx.connection.execute(
-            insert(OutboxRow), [{"memory_id": c.id, "op": "sync", "version": c.version, "attempts": 0} for c in cubes]
+            INSERT_OUTBOX, [{"memory_id": c.id, "op": "sync", "version": c.version, "attempts": 0} for c in cubes]
         )
 
 
 def text_row(cube: MemCube) -> lexical.LexicalRow:
     """What full text holds of the memory."""
     named = (cube.title, cube.speaker, cube.subject, cube.attribute, *cube.entities, *cube.tags)
+    named += payloads.names(cube.semantic_type, cube.data)
     return lexical.LexicalRow(cube.seq, cube.vault_id, cube.content, " ".join(name for name in named if name))
 
 
@@ -337,11 +351,7 @@ def _insert_rows(tx: Tx, values: list[dict[str, Any]]) -> dict[str, int]:
     """Insert what is no duplicate; the sequence number of each id that is new."""
     if not values:
         return {}
-    make = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    statement = make(MemoryRow).on_conflict_do_nothing(
-        index_elements=["vault_id", "content_hash"], index_where=MemoryRow.content_hash.is_not(None)
-    )
-    made = tx.connection.execute(statement.returning(MemoryRow.id, MemoryRow.seq), values)
+    made = tx.connection.execute(INSERT_MEMORIES[tx.dialect], values if len(values) > 1 else values[0])
     return {row.id: row.seq for row in made}
 
 
@@ -400,7 +410,7 @@ def _stored(cube: MemCube, name: str) -> Any:
 
 def _write_sources(tx: Tx, sources: Sequence[tuple[MemCube, Source]]) -> None:
     if sources:
-        tx.connection.execute(insert(SourceRow), [_source_row(cube, source) for cube, source in sources])
+        tx.connection.execute(INSERT_SOURCES, [_source_row(cube, source) for cube, source in sources])
 
 
 def _source_row(cube: MemCube, source: Source) -> dict[str, Any]:
@@ -419,7 +429,7 @@ def _source_row(cube: MemCube, source: Source) -> dict[str, Any]:
 def _write_blobs(tx: Tx, vectors: Sequence[tuple[MemCube, Vectors]]) -> None:
     made = [blob_row(cube, profile, vector) for cube, given in vectors for profile, vector in given.items()]
     if made:
-        tx.connection.execute(insert(BlobRow), made)
+        tx.connection.execute(INSERT_BLOBS, made)
 
 
 def _replace_blobs(tx: Tx, cube: MemCube, vectors: Vectors) -> None:

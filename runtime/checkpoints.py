@@ -9,6 +9,7 @@ Source: ours, over LangGraph 1.2.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,6 +22,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from runtime.errors import StorageError, boundary
 from runtime.settings import Settings
@@ -48,7 +50,7 @@ async def open_saver(settings: Settings) -> AsyncIterator[BaseCheckpointSaver[st
                 # A checkpoint may be lost in a power cut without harm, so it need not wait for the disk.
                 await connection.execute("PRAGMA synchronous=NORMAL")
                 sqlite_saver = AsyncSqliteSaver(connection, serde=serde)
-                await sqlite_saver.setup()
+                await _set_up_file(sqlite_saver, settings.database.busy_timeout_s)
             yield sqlite_saver
         finally:
             await connection.close()
@@ -74,6 +76,23 @@ async def forget(saver: BaseCheckpointSaver[str], run_id: str) -> None:
     """Remove the checkpoints of a run that has ended. Raises `StorageError`."""
     with boundary(f"checkpoints of run {run_id!r}", StorageError):
         await saver.adelete_thread(run_id)
+
+
+async def _set_up_file(saver: AsyncSqliteSaver, patience_s: float) -> None:
+    """Make the tables. A new file goes over to a write-ahead log, and SQLite does not wait for another process that does
+    so at the same moment, whatever its timeout."""
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception(_is_locked),
+        stop=stop_after_delay(patience_s),
+        wait=wait_fixed(POLL_S),
+        reraise=True,
+    ):
+        with attempt:
+            await saver.setup()
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 async def _set_up(saver: AsyncPostgresSaver, pool: Pool) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "TABLES",
     "LexicalHit",
     "LexicalRow",
+    "add_many",
     "create",
     "ddl",
     "differing",
@@ -49,6 +50,11 @@ def create(connection: Connection) -> None:
 def put(connection: Connection, seq: int, vault_id: str, text: str, fields: str) -> None:
     """Write the row of one memory, in place of the one that was there."""
     put_many(connection, [LexicalRow(seq, vault_id, text, fields)])
+
+
+def add_many(connection: Connection, rows: Sequence[LexicalRow]) -> None:
+    """Write the rows of memories that have none yet."""
+    _of(connection).put(connection, rows)
 
 
 def put_many(connection: Connection, rows: Sequence[LexicalRow]) -> None:

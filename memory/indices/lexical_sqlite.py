@@ -19,11 +19,13 @@ DDL: Final = (
     "CREATE VIRTUAL TABLE memory_fts USING fts5(text, fields, ns, tokenize = 'porter unicode61')",
     "INSERT INTO memory_fts(memory_fts, rank) VALUES('rank', 'bm25(1.0, 1.0, 0.0)')",
 )
+DROP = text("DELETE FROM memory_fts WHERE rowid IN :seqs").bindparams(bindparam("seqs", expanding=True))
 SEARCH = text(
     "SELECT rowid, -bm25(memory_fts, 1.0, 0.0, 0.0), -bm25(memory_fts, 0.0, 1.0, 0.0) FROM memory_fts "
     "WHERE memory_fts MATCH :match ORDER BY rank LIMIT :limit"
 )
-PUT = text("INSERT INTO memory_fts(rowid, text, fields, ns) VALUES (:seq, :text, :fields, :ns)")
+# A short key can come back when the newest memory of all is removed; what full text may have kept of that one gives way.
+PUT = text("INSERT OR REPLACE INTO memory_fts(rowid, text, fields, ns) VALUES (:seq, :text, :fields, :ns)")
 IN_ONE_QUERY = 500
 
 
@@ -46,9 +48,8 @@ class Fts5:
 
     @staticmethod
     def drop(connection: Connection, seqs: Sequence[int]) -> None:
-        statement = text("DELETE FROM memory_fts WHERE rowid IN :seqs").bindparams(bindparam("seqs", expanding=True))
         for start in range(0, len(seqs), IN_ONE_QUERY):
-            connection.execute(statement, {"seqs": seqs[start : start + IN_ONE_QUERY]})
+            connection.execute(DROP, {"seqs": seqs[start : start + IN_ONE_QUERY]})
 
     @staticmethod
     def scrub(connection: Connection) -> None:

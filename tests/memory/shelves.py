@@ -33,7 +33,7 @@ class Shelf:
     recaller: Recaller
 
     async def find(self, text: str, actor: Actor = ANN, **query: Any) -> Recall:
-        return await self.recaller.recall(actor, Query(text, **query))
+        return (await self.recaller.recall(actor, Query(text, **query)))[0]
 
     async def texts(self, text: str, actor: Actor = ANN, **query: Any) -> list[str]:
         return [hit.memory.content for hit in (await self.find(text, actor, **query)).hits]

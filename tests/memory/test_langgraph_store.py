@@ -655,7 +655,8 @@ async def test_a_grant_is_kept_to(memory: Memory, vault: Vault, store: MnemeStor
     clock.pass_by(101)
     assert await keys(store) == ["k"]
     assert [item.namespace for item in await store.asearch(HERE)] == [("users", "ann", "ill")]
-    query = select(AuditRow.action).where(AuditRow.chain == vault.id, AuditRow.decision == "deny")
+    told = select(AuditRow.action).where(AuditRow.chain == vault.id, AuditRow.decision == "deny")
+    query = told.order_by(AuditRow.n)
     denied = await memory.core.read(ANN, lambda tx: tx.connection.execute(query).scalars().all())
     assert denied == ["write", "read"]
 
@@ -666,7 +667,8 @@ async def test_writes_are_audited_and_refusals_too(memory: Memory, vault: Vault,
     await store.adelete(HERE, "k")
     with pytest.raises(UnknownName):
         await MnemeStore(memory, Actor(BOB.user_id, "a graph"), vault=vault.id).aget(HERE, "k")
-    query = select(AuditRow.action, AuditRow.decision, AuditRow.context).where(AuditRow.chain == vault.id)
+    told = select(AuditRow.action, AuditRow.decision, AuditRow.context).where(AuditRow.chain == vault.id)
+    query = told.order_by(AuditRow.n)
     lines = await memory.core.read(ANN, lambda tx: [tuple(row) for row in tx.connection.execute(query)])
     assert lines[1:] == [  # the first is that the vault was made
         ("add", "allow", None),
