@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from api.both_versions import both_versions
 from api.errors import PreconditionFailed
 from api.mcp import arguments
 from api.mcp.calling import Call
@@ -16,7 +17,7 @@ from api.routes.memory_answers import iso
 from memory.listing import MAX_PAGE
 from memory.types import Actor, MemCube, Version
 from memory.vault.vaults import Shown
-from runtime.errors import Conflict, Gone, Stale, UnknownName
+from runtime.errors import Conflict, Stale
 
 READ_ON: Final = "get_memory with offset={next} reads on"
 # Of each of two versions that an overtaken edit is told.
@@ -153,17 +154,8 @@ async def _both_versions(call: Call, memory_id: str) -> AsyncIterator[None]:
 
 
 async def _members(call: Call, memory_id: str, stale: Stale) -> dict[str, Any]:
-    actor, memory = call.caller.actor, call.caller.memory
-    try:
-        # Whoever may write but not read learns only the numbers, and so does nobody of a text that is gone.
-        await memory.get(actor, memory_id)
-        versions = {version.version: version for version in await memory.history(actor, memory_id)}
-    except (UnknownName, Gone):
-        versions = {}
-    return {
-        name: _short(versions.get(number), number)
-        for name, number in (("seen", stale.expected), ("current", stale.current))
-    }
+    seen, current = await both_versions(call.caller.memory, call.caller.actor, memory_id, stale)
+    return {"seen": _short(seen, stale.expected), "current": _short(current, stale.current)}
 
 
 def _short(version: Version | None, number: int) -> dict[str, Any]:

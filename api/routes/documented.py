@@ -207,3 +207,22 @@ def answers(good: type[BaseModel] | None, *others: int, status: int = 200, text:
         for code in (*_ALWAYS, *others)
     }
     return {status: described, **problems}
+
+
+def problem(status: int, model: type[BaseModel], text: str) -> Responses:
+    """The response of a problem that has members of its own."""
+    schema = model.model_json_schema(by_alias=True)
+    known = schema.pop("$defs", {})
+    return {status: {"description": text, "content": {"application/problem+json": {"schema": _inlined(schema, known)}}}}
+
+
+def _inlined(part: Any, known: dict[str, Any]) -> Any:
+    """The schema without references to definitions of its own, which nobody finds inside of another document."""
+    if isinstance(part, list):
+        return [_inlined(item, known) for item in part]
+    if not isinstance(part, dict):
+        return part
+    name = str(part.get("$ref", "")).removeprefix("#/$defs/")
+    if name in known:
+        return _inlined(known[name], known)
+    return {key: _inlined(value, known) for key, value in part.items()}

@@ -14,11 +14,12 @@ from starlette.responses import Response
 
 from api.acting import ReadsMemory, TheMemory, WritesMemory
 from api.answers import json_response
+from api.both_versions import both_versions
 from api.errors import PreconditionFailed, PreconditionRequired
 from api.idempotency import Idempotent
 from api.preconditions import IfNoneMatch, MaybeSeen, Seen, etag, is_known
 from api.route import Route
-from api.routes.documented import Responses, answers
+from api.routes.documented import Responses, answers, problem
 from api.routes.measured import uplifts
 from api.routes.memory_answers import iso, memory_body, receipt_body
 from api.routes.memory_documented import DeletedBody, LinkBody, MemoryBody, ReceiptBody, StaleProblem
@@ -27,15 +28,10 @@ from api.routes.memory_reads import difference_body
 from api.routes.memory_wire import EditRequest, LinkRequest, RestoreRequest, StateRequest, TransformRequest
 from memory.service import Memory
 from memory.types import Actor, MemCube, Version
-from runtime.errors import Conflict, Gone, Stale, UnknownName
+from runtime.errors import Conflict, Gone, Stale
 
 router = APIRouter(prefix="/api/memories", tags=["memories"], route_class=Route)
-STALE: Responses = {
-    412: {
-        "description": "it was changed since you read it",
-        "content": {"application/problem+json": {"schema": StaleProblem.model_json_schema(by_alias=True)}},
-    }
-}
+STALE: Responses = problem(412, StaleProblem, "it was changed since you read it")
 CHANGED: Responses = {**answers(MemoryBody, 404, 409, 410, 412, 413, 415, 428), **STALE}
 DELETED: Responses = {
     **answers(None, 404, 409, 410, 412, 428),
@@ -173,13 +169,7 @@ async def _both_versions(memory: Memory, actor: Actor, memory_id: str) -> AsyncI
 
 
 async def _members(memory: Memory, actor: Actor, memory_id: str, stale: Stale) -> dict[str, Any]:
-    try:
-        # Whoever may write but not read learns only the numbers, and so does nobody of a text that is gone.
-        await memory.get(actor, memory_id)
-        versions = {version.version: version for version in await memory.history(actor, memory_id)}
-    except (UnknownName, Gone):
-        versions = {}
-    seen, current = versions.get(stale.expected), versions.get(stale.current)
+    seen, current = await both_versions(memory, actor, memory_id, stale)
     diff = None
     if seen is not None and current is not None:
         diff = difference_body(memory_id, await memory.diff(actor, memory_id, seen.version, current.version))

@@ -18,7 +18,7 @@ from api.errors import PreconditionFailed, error_response, path_of
 from api.idempotency import Idempotent
 from api.preconditions import Seen, etag
 from api.route import Route
-from api.routes.documented import Responses, answers
+from api.routes.documented import Responses, answers, problem
 from api.routes.memory_answers import memory_body
 from api.routes.memory_documented import MemoryBody, MemoryList
 from api.routes.memory_fields import MemoryId, PageSize, VaultRef
@@ -31,7 +31,6 @@ from api.routes.vault_documented import (
     BranchStale,
     MergedBody,
     MergeProblem,
-    problem,
 )
 from api.routes.vault_wire import BranchMerge, BranchPath, BranchRequest
 from memory.service import Memory

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from api.routes.documented import Documented, Problem, Responses
+from api.routes.documented import Documented, Problem
 from api.routes.memory_documented import MemoryBody
 from memory.reviews import ReviewKind, ReviewState
 from memory.types import State, VaultKind, Verb
@@ -237,22 +237,3 @@ class ReviewBody(Documented):
 class ReviewList(Documented):
     items: list[ReviewBody]
     next: str | None
-
-
-def problem(status: int, model: type[BaseModel], text: str) -> Responses:
-    """The response of a problem that has members of its own."""
-    schema = model.model_json_schema(by_alias=True)
-    known = schema.pop("$defs", {})
-    return {status: {"description": text, "content": {"application/problem+json": {"schema": _inlined(schema, known)}}}}
-
-
-def _inlined(part: Any, known: dict[str, Any]) -> Any:
-    """The schema without references to definitions of its own, which nobody finds inside of another document."""
-    if isinstance(part, list):
-        return [_inlined(item, known) for item in part]
-    if not isinstance(part, dict):
-        return part
-    name = str(part.get("$ref", "")).removeprefix("#/$defs/")
-    if name in known:
-        return _inlined(known[name], known)
-    return {key: _inlined(value, known) for key, value in part.items()}

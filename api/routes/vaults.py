@@ -19,7 +19,7 @@ from api.idempotency import Idempotent
 from api.preconditions import IfNoneMatch, Seen, etag, is_known
 from api.route import Route
 from api.routes import reviews, vault_branches, vault_snapshots
-from api.routes.documented import Responses, answers
+from api.routes.documented import Responses, answers, problem
 from api.routes.memory_answers import memory_body
 from api.routes.memory_documented import MemoryList
 from api.routes.memory_fields import PageSize, VaultRef
@@ -33,7 +33,6 @@ from api.routes.vault_documented import (
     VaultErased,
     VaultList,
     VaultStale,
-    problem,
 )
 from api.routes.vault_wire import (
     ComposeRequest,

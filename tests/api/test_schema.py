@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import BaseModel
 
@@ -87,3 +88,23 @@ def test_the_reference_shows_every_operation(served: Served) -> None:
     page = served.http.get("/docs").text
     for path in served.http.get("/openapi.json").json()["paths"]:
         assert path in page
+
+
+def test_every_reference_of_the_description_is_in_it(served: Served) -> None:
+    described = httpx.get(f"{served.url}/openapi.json").json()
+    known = {f"#/components/schemas/{name}" for name in described["components"]["schemas"]}
+
+    def references(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            for key, value in part.items():
+                if key == "$ref" and isinstance(value, str):
+                    yield value
+                else:
+                    yield from references(value)
+        elif isinstance(part, list):
+            for item in part:
+                yield from references(item)
+
+    found = set(references(described))
+    assert found
+    assert found <= known
