@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import anyio
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import BaseModel, JsonValue
 
-from agents.remembering import MAX_TOKENS, STEP, K, Remembering, Units, question_of
+from agents.learning import Learning
+from agents.remembering import MAX_TOKENS, STEP, Find, K, Remembering, Units, question_of
 from agents.tasks import Task
 from agents.verifiers.base import Verifiers
-from runtime.events import AnyPayload
+from runtime.events import AnyPayload, Event
 from runtime.llm.base import LLM, Reply
 from runtime.llm.metering import Caller, Meter, Show
 from runtime.llm.structured import ask_structured
@@ -85,6 +86,15 @@ class Agent(Protocol):
         ...
 
 
+@runtime_checkable
+class GrowsTree(Protocol):
+    """Optional ability of an agent: its runs grow a tree, which the log of a run tells."""
+
+    def tree(self, spec: RunSpec, events: Sequence[Event]) -> JsonObject:
+        """The tree as `GET /api/runs/{id}/tree` answers it, from the lines of the log in order."""
+        ...
+
+
 class Context:
     """Everything one execution of one run may use. Nothing in here is global."""
 
@@ -102,6 +112,7 @@ class Context:
         verifiers: Verifiers,
         done: Mapping[str, JsonValue],
         remembering: Remembering | None = None,
+        learning: Learning | None = None,
     ) -> None:
         self.run_id = run_id
         self.spec = spec
@@ -110,6 +121,7 @@ class Context:
         self.saver = saver
         self.verifiers = verifiers
         self.best: Answer | None = None
+        self.learning = learning
         self._llm = llm
         self._meter = meter
         self._retry = retry
@@ -171,6 +183,22 @@ class Context:
                 assert isinstance(drawn, dict)
                 self._units[key] = await reader.units(drawn)
             return self._units[key]
+
+    async def recalled(
+        self, key: str, find: Find, units: Sequence[str], *, among: Sequence[str] = (), explore: float | None = None
+    ) -> Units:
+        """Like `memories`, for what `find` finds. `among`: all units of the run, when some are drawn for in other recalls;
+        `explore` 0: nothing is held out. Raises as `find` does."""
+        reader = self._remembering
+        if reader is None or not reader.reads:
+            return Units()
+
+        async def draw(step: Step) -> JsonValue:
+            return await reader.draw(step, await reader.find(find), units, among=among, explore=explore)
+
+        drawn = await self.step(key, draw)
+        assert isinstance(drawn, dict)
+        return await reader.units(drawn)
 
     async def settle(self) -> None:
         """Count what the run says about the memories that it read; called when its agent has answered."""

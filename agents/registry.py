@@ -17,6 +17,7 @@ from runtime.errors import UnknownName, boundary
 AGENTS = {
     "best-of-n": "agents.best_of_n.agent:BestOfN",
     "direct": "agents.direct.agent:Direct",
+    "empirical-mcts": "agents.empirical_mcts.agent:EmpiricalMCTS",
     "self-consistency": "agents.self_consistency.agent:SelfConsistency",
 }
 GROUP = "mneme.agents"

@@ -4,6 +4,8 @@
     messages = units.placed("answer.0", task.messages())          # the memories that this unit is shown, as data
     await units.report(step, "answer.0", 1.0, "verifier")         # an event of the log; counted when the run succeeds
 
+An agent that looks for memories in its own way, or unit by unit, uses `ctx.recalled`.
+
 Only a run that names vaults and whose memory is not `off` reads any; every other gets units without memories, and its
 prompts, events and steps are as if there were no store. The run acts as its owner, in its context: the access decision is
 that of every other door. The recall is a step, so its draws are the same when the run is picked up again. Source: design
@@ -12,7 +14,7 @@ usefulness; memos §3.10; ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +26,7 @@ from memory import access
 from memory.measuring.outcomes import OutcomeKind
 from memory.revisit import revisited
 from memory.service import Memory
-from memory.types import Actor, MemCube, Query
+from memory.types import Actor, MemCube, Query, RecallHit
 from runtime.errors import StorageError, UnknownName
 from runtime.events import MemoryRead, StepCompleted
 from runtime.run_types import RunSpec
@@ -38,6 +40,7 @@ STEP: Final = "memories"
 K: Final = 10
 MAX_TOKENS: Final = 2000
 MAX_QUESTION: Final = 2000
+Find = Callable[[Memory, Actor, RunSpec], Awaitable[Sequence[RecallHit]]]
 
 log = get_logger(__name__)
 
@@ -81,19 +84,43 @@ class Remembering:
     async def recall(
         self, step: Step, question: str, units: Sequence[str], *, k: int, max_tokens: int
     ) -> dict[str, Any]:
-        """Search, draw, and write down what was drawn: the output of a step, without the text of any memory.
-
-        Raises `UnknownName` for a vault that there is not or that the owner of the run may not read.
-        """
+        """Search, then `draw`. Raises `UnknownName` for a vault that the owner of the run may not read."""
         spec = self._spec
         query = Query(question, vaults=spec.vaults, k=k, max_tokens=max_tokens, explore=spec.explore, seed=spec.seed)
-        found = await self._memory.search(self._actor, query)
-        cubes = [hit.memory for hit in found.hits]
+        found = await self._memory.search(self._actor, query, counts=False)
+        return await self.draw(step, found.hits, units, degraded=found.degraded)
+
+    async def find(self, find: Find) -> Sequence[RecallHit]:
+        """What an agent finds in its own way, as the owner of the run. Raises as `recall` does."""
+        return await find(self._memory, self._actor, self._spec)
+
+    async def draw(
+        self,
+        step: Step,
+        found: Sequence[RecallHit],
+        units: Sequence[str],
+        *,
+        among: Sequence[str] = (),
+        explore: float | None = None,
+        degraded: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Draw for the units and write down what was drawn: the output of a step, without the text of any memory.
+
+        `among`: all units that the run will have, where some are drawn for later; `explore` 0: nothing is held out.
+        """
+        spec = self._spec
+        cubes = [hit.memory for hit in found]
         plan = await self._memory.usefulness.plan(
-            self._actor, cubes, units, seed=spec.seed, agent=spec.agent, explore=spec.explore
+            self._actor,
+            cubes,
+            among or units,
+            seed=spec.seed,
+            agent=spec.agent,
+            explore=spec.explore if explore is None else explore,
         )
-        hits = {hit.memory.id: hit for hit in found.hits}
-        for draw in plan.draws:
+        hits = {hit.memory.id: hit for hit in found}
+        draws = [draw for draw in plan.draws if draw.unit in units]
+        for draw in draws:
             hit = hits[draw.memory_id]
             await step.emit(
                 MemoryRead(
@@ -106,24 +133,26 @@ class Remembering:
                     p=draw.p,
                 )
             )
+        # What is held out was found, and not used.
+        self._memory.uses.note({draw.memory_id for draw in draws if draw.shown})
         centres: dict[str, JsonValue] = {vault_id: dict(means) for vault_id, means in plan.centres.items()}
-        degraded: list[JsonValue] = [*found.degraded]
+        missed: list[JsonValue] = [*degraded]
         await step.emit(
             StepCompleted(
                 name=step.key,
-                detail={"found": len(cubes), "degraded": degraded, "centres": centres, "prompt": PROMPT.sha256},
+                detail={"found": len(cubes), "degraded": missed, "centres": centres, "prompt": PROMPT.sha256},
             )
         )
         self._recalled |= {cube.id: cube for cube in cubes}
         return {
             "versions": {cube.id: cube.version for cube in cubes},
-            "shown": {unit: [d.memory_id for d in plan.draws if d.unit == unit and d.shown] for unit in units},
-            "held_out": {unit: [d.memory_id for d in plan.draws if d.unit == unit and not d.shown] for unit in units},
+            "shown": {unit: [d.memory_id for d in draws if d.unit == unit and d.shown] for unit in units},
+            "held_out": {unit: [d.memory_id for d in draws if d.unit == unit and not d.shown] for unit in units},
             "measured": any(draw.measured for draw in plan.draws),
         }
 
     async def units(self, drawn: Mapping[str, Any]) -> Units:
-        """What a `recall` gave, in this execution or in one before. Raises as `recall` does."""
+        """What a `draw` gave, in this execution or in one before. Raises as `recall` does."""
         wanted: Mapping[str, int] = drawn["versions"]
         known = self._recalled
         if not wanted.keys() <= known.keys():

@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from agents import registry
 from agents.base import Agent, Context
+from agents.learning import Learning
 from agents.live import End, LiveRun
 from agents.remembering import Remembering
 from agents.tasks import parse_input
@@ -234,6 +235,7 @@ class Runner:
                     verifiers=self._parts.verifiers,
                     done=claim.steps,
                     remembering=Remembering(self._parts.memory, record.spec, owner=record.owner),
+                    learning=Learning(self._parts.memory, record.spec, run_id=record.id, owner=record.owner),
                 )
                 answer = await agent.run(parse_input(record.spec.input), ctx)
                 await ctx.settle()

@@ -122,16 +122,18 @@ class Service:
         """
         spec, agent, model = await self._checked(spec, owner)
         started = self._runner.started(agent.spec.name, model, spec.seed)
-        claim = await self.store.create_started(
-            spec,
-            owner=owner,
-            agent_version=agent.spec.version,
-            model=model,
-            executor=self.executor_id,
-            started=started,
-        )
-        live = LiveRun(claim.record.id, model)
-        self._tasks.start_soon(self._runner.execute_claimed, claim, live)
+        # Cancelled in between, the run would be in the database and in nobody's hand.
+        with anyio.CancelScope(shield=True):
+            claim = await self.store.create_started(
+                spec,
+                owner=owner,
+                agent_version=agent.spec.version,
+                model=model,
+                executor=self.executor_id,
+                started=started,
+            )
+            live = LiveRun(claim.record.id, model)
+            self._tasks.start_soon(self._runner.execute_claimed, claim, live)
         return live
 
     async def get(self, run_id: str, *, owner: str | None) -> RunRecord:

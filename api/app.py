@@ -25,6 +25,7 @@ from api.routes import (
     agents,
     archives,
     audit,
+    evals,
     graph,
     health,
     jobs,
@@ -74,7 +75,7 @@ def create_app(settings: Settings, *, model_server: Probe | None = None) -> Fast
         app.include_router(router)
     for router in (memories.router, memory_item.router, memory_reads.router, usefulness.router, vaults.router):
         app.include_router(router)
-    for router in (archives.router, pipelines.router, graph.router, jobs.router, audit.router):
+    for router in (archives.router, pipelines.router, graph.router, jobs.router, audit.router, evals.router):
         app.include_router(router)
     mcp.add_route(app)
     app.mount("/ui/static", StaticFiles(directory=pages.STATIC), name="static")

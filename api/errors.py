@@ -263,7 +263,9 @@ def _names_option(param: str | None) -> bool:
 
 
 def _invalid(item: Mapping[str, Any]) -> dict[str, Any]:
-    where = [str(part) for part in item["loc"] if part not in (*PLACES, *FORMS)]
+    # A place stands in front; further on it is the name of a field.
+    loc = item["loc"][1:] if item["loc"] and item["loc"][0] in PLACES else item["loc"]
+    where = [str(part) for part in loc if part not in FORMS]
     param = ".".join(where) or "body"
     message = str(item["msg"])
     if item["type"] == "extra_forbidden":

@@ -26,9 +26,22 @@ class Payload(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Experience(Payload):
-    """What a search learned on one problem: when it helps and what to do. Source: Empirical-MCTS."""
+class ExperienceKey(Payload):
+    """A question that an experience came from, by which it is found again; `problem_id` says where it stood."""
 
+    text: str
+    problem_id: str | None = None
+
+
+class Experience(Payload):
+    """What a search learned: a general lesson, the questions it came from, and which experiences went into it.
+
+    `method` parts the stores of different methods in one vault. Source: Empirical-MCTS.
+    """
+
+    method: str | None = None
+    keys: list[ExperienceKey] = []
+    lineage: list[str] = []
     problem: str | None = None
     insight: str | None = None
     category: str | None = None
@@ -137,6 +150,14 @@ def checked(semantic_type: SemanticType, data: Mapping[str, JsonValue]) -> dict[
         raise InvalidInput(
             f"{where}: {first['msg']}; a {semantic_type!r} carries {sorted(model.model_fields)}", param=where
         ) from error
+
+
+def names(semantic_type: SemanticType, data: Mapping[str, JsonValue]) -> tuple[str, ...]:
+    """What full text shall find beside the words of the memory: of an experience the questions that it came from."""
+    keys = data.get("keys") if semantic_type == "experience" else None
+    if not isinstance(keys, list):
+        return ()
+    return tuple(str(key["text"]) for key in keys if isinstance(key, dict) and key.get("text"))
 
 
 def _has_no_number(value: object) -> bool:

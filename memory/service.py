@@ -29,6 +29,7 @@ from memory.pipelines.asking import Asker
 from memory.pipelines.base import Parts as PipelineParts
 from memory.pipelines.handlers import handlers
 from memory.pipelines.requests import Learning
+from memory.ranking.teaching import Teaching
 from memory.recall import Recaller
 from memory.revising import Revising
 from memory.spaces import Spaces
@@ -77,7 +78,8 @@ class Memory:
         self.usefulness = parts.usefulness
         self.learning = parts.learning
         self.moves = parts.moves
-        self.experiences = Experiences(core, parts.recaller, parts.spaces, parts.usefulness)
+        self.teaching = Teaching(core, parts.recaller)
+        self.experiences = Experiences(core, parts.spaces, parts.usefulness)
         self.revising = Revising(core, parts.spaces, parts.adding, parts.keeper)
 
     async def add(
@@ -115,12 +117,16 @@ class Memory:
         await self._spend(actor, [allowed])
         return found
 
-    async def search(self, actor: Actor, query: Query) -> Recall:
-        """Find memories. Each hit carries its scores, its ranks and a reason; see memory/recall.py."""
+    async def search(self, actor: Actor, query: Query, *, counts: bool = True) -> Recall:
+        """Find memories. Each hit carries its scores, its ranks and a reason; see memory/recall.py.
+
+        Without `counts` no hit is counted as used: the caller tells `uses` which ones it hands on.
+        """
         await self.core.default_vault(actor)
         found, allowed = await self._parts.recaller.recall(actor, query)
         await self._spend(actor, allowed)
-        self.uses.note(hit.memory.id for hit in found.hits)
+        if counts:
+            self.uses.note(hit.memory.id for hit in found.hits)
         return found
 
     async def edit(

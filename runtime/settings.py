@@ -143,6 +143,13 @@ class RunSettings(Section):
     max_recoveries: int = Field(100, ge=1, description="then the run fails instead of being picked up again")
 
 
+class EvalSettings(Section):
+    """Evaluations."""
+
+    data: Path | None = Field(None, description="folder of data sets, where built-in names are looked for first")
+    prices: Path | None = Field(None, description="TOML table of what a million tokens cost, by model")
+
+
 class TelemetrySettings(Section):
     """Logs and traces. Never the content of prompts or answers at INFO."""
 
@@ -167,6 +174,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
     runs: RunSettings = RunSettings()
+    evals: EvalSettings = EvalSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @field_validator("home")

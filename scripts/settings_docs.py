@@ -31,6 +31,8 @@ EXAMPLES: Final[dict[str, Any]] = {
     "qdrant.api_key": "secret",
     "database.url": "postgresql+psycopg://mneme@db.example/mneme",
     "auth.required": True,
+    "evals.data": "/srv/data",
+    "evals.prices": "/etc/mneme/prices.toml",
     "telemetry.otlp_endpoint": "http://127.0.0.1:4318/v1/traces",
 }
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import typer
 
-from api.cli import agents, db, doctor, keys, mcp, memory, models, run, serve
+from api.cli import agents, db, doctor, evals, keys, mcp, memory, models, run, serve
 from api.cli.output import AsJson, print_json, remark
 from runtime.errors import InvalidInput, MnemeError, SettingsError
 
@@ -35,6 +35,7 @@ app.command("demo", hidden=True)(run.demo)
 app.add_typer(agents.app, name="agents")
 app.add_typer(models.app, name="models")
 app.add_typer(memory.app, name="memory")
+app.add_typer(evals.app, name="eval")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor.doctor)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import click
 import typer
 
-from api.cli import codecs, memory_files, reembedding
+from api.cli import codecs, memory_files, reembedding, teaching
 from api.cli.output import AsJson, print_json, remark, table
 from api.cli.remembering import InVault, with_memory
 from runtime.errors import InvalidInput
@@ -35,6 +35,7 @@ app.command("reindex")(memory_files.reindex)
 app.command("verify")(memory_files.verify)
 app.command("reembed")(reembedding.reembed)
 app.command("codecs")(codecs.codecs)
+app.command("learn")(teaching.learn)
 
 
 @app.command()

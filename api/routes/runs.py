@@ -11,6 +11,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from agents import registry
+from agents.base import GrowsTree
 from agents.service import Service
 from api.acting import WritesMemory
 from api.answers import json_response
@@ -18,6 +20,7 @@ from api.auth import Reader, Runs, TheService
 from api.idempotency import Idempotent
 from api.route import Route
 from api.routes.documented import EventList, Responses, RunAccepted, RunBody, RunList, answers
+from api.routes.tree_documented import SearchTree
 from api.routes.wire import (
     Cursor,
     ForkRequest,
@@ -31,9 +34,12 @@ from api.routes.wire import (
 )
 from api.sse import EventStream, frame, last_event_id
 from runtime.errors import UnknownName
+from runtime.events import Event
 from runtime.runs import TERMINAL, RunRecord, RunStatus
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], route_class=Route)
+TREE_PAGE = 1000
+TREE_TYPES = ("memory.read", "node.created", "node.scored", "node.selected", "node.backed_up")
 After = Annotated[int, Query(ge=0, le=2**62, description="the number of the last event that is known")]
 
 
@@ -149,11 +155,24 @@ async def fork_run(run_id: RunId, body: ForkRequest, service: TheService, caller
     return await once(caller.user_id, work)
 
 
-@router.get("/{run_id}/tree", responses=answers(None, 404))
+@router.get("/{run_id}/tree", responses=answers(SearchTree, 404))
 async def get_tree(run_id: RunId, service: TheService, caller: Reader) -> Response:
-    """The search or thread tree of a run; a run of an agent that builds none has none."""
+    """The tree that the run has grown so far, from its log; a run of an agent that builds none has none."""
     run = await service.get(run_id, owner=caller.user_id)
-    raise UnknownName(f"run {run_id!r} has no tree: the agent {run.agent!r} builds none", param="run_id")
+    agent = registry.get(run.agent)
+    if not isinstance(agent, GrowsTree):
+        raise UnknownName(f"run {run_id!r} has no tree: the agent {run.agent!r} builds none", param="run_id")
+    return json_response(agent.tree(run.spec, await _lines(service, run_id)))
+
+
+async def _lines(service: Service, run_id: str) -> list[Event]:
+    """The lines of the log that a tree is made from."""
+    lines: list[Event] = []
+    while page := await service.store.events(
+        run_id, after=lines[-1].seq if lines else 0, limit=TREE_PAGE, types=TREE_TYPES
+    ):
+        lines += page
+    return lines
 
 
 def _accepted(run: RunRecord) -> Response:

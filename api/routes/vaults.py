@@ -18,7 +18,7 @@ from api.errors import PreconditionFailed
 from api.idempotency import Idempotent
 from api.preconditions import IfNoneMatch, Seen, etag, is_known
 from api.route import Route
-from api.routes import reviews, vault_branches, vault_snapshots
+from api.routes import reviews, vault_branches, vault_ranking, vault_snapshots
 from api.routes.documented import Responses, answers, problem
 from api.routes.memory_answers import memory_body
 from api.routes.memory_documented import MemoryList
@@ -219,5 +219,5 @@ async def _with_current(memory: Memory, actor: Actor, vault: str) -> AsyncIterat
         raise PreconditionFailed(stale, members) from stale
 
 
-for _part in (vault_snapshots.router, vault_branches.router, reviews.router):
+for _part in (vault_snapshots.router, vault_branches.router, vault_ranking.router, reviews.router):
     router.include_router(_part)

@@ -25,6 +25,7 @@ RIDGE: Final = 10.0
 MOST: Final = 4.0
 STEPS: Final = 50
 STILL: Final = 1e-8
+UNRELATED: Final = "the default score does not rise with use, so there is no scale to learn on"
 
 Numbers = NDArray[np.float64]
 
@@ -41,12 +42,24 @@ def observed(recall: Recall, used: Collection[str]) -> list[Sample]:
     return [Sample(hit.scores, hit.memory.id in used) for hit in recall.hits]
 
 
+def lacking(samples: Sequence[Sample]) -> str:
+    """What is missing to learn from them; empty when they are enough."""
+    used = sum(sample.used for sample in samples)
+    passed_over = len(samples) - used
+    if used >= LEAST_USED and passed_over >= LEAST_PASSED_OVER:
+        return ""
+    return (
+        f"too little to learn from: {used} hits were used and {passed_over} passed over, expected at least "
+        f"{LEAST_USED} and {LEAST_PASSED_OVER}"
+    )
+
+
 def fit(samples: Sequence[Sample]) -> dict[str, float] | None:
     """Weights for the parts; None when there is too little to learn from, or when the default score tells nothing about
     what is used, so that there is no scale to learn on."""
-    used = np.array([sample.used for sample in samples], np.float64)
-    if used.sum() < LEAST_USED or (1 - used).sum() < LEAST_PASSED_OVER:
+    if lacking(samples):
         return None
+    used = np.array([sample.used for sample in samples], np.float64)
     defaults = np.array([WEIGHTS[name] for name in NAMES])
     told = np.array([[sample.parts.get(name, 0.0) for name in NAMES] for sample in samples]) * defaults
     total = told.sum(axis=1, keepdims=True)

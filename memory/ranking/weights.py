@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from anyio import to_thread
 from sqlalchemy import update
 
 from memory import access, audit
@@ -22,7 +23,7 @@ Stored = Mapping[str, float]
 async def learn(core: Core, actor: Actor, vault: str, samples: Sequence[Sample]) -> Stored | None:
     """Fit weights to what was used and let the vault rank with them; None, and nothing changed, when the samples tell too
     little. Raises `UnknownName`, `Forbidden` for a vault that the actor may not write."""
-    fitted = learning.fit(samples)
+    fitted = await to_thread.run_sync(learning.fit, samples)
 
     def work(tx: Tx) -> None:
         allowed = access.vault(tx, vault, "write")
@@ -34,6 +35,19 @@ async def learn(core: Core, actor: Actor, vault: str, samples: Sequence[Sample])
 
     await core.write(actor, work)
     return fitted
+
+
+async def forget(core: Core, actor: Actor, vault: str) -> None:
+    """Let the vault rank with the defaults again. Raises as `learn` does."""
+
+    def work(tx: Tx) -> None:
+        allowed = access.vault(tx, vault, "write")
+        vault_id = allowed.vault.id
+        if vault_id in stored(tx, [vault_id]):
+            store(tx, vault_id, None)
+            audit.record(tx, "forget", "vault", vault_id, chain=vault_id, rule=allowed.rule, detail={"what": "ranking"})
+
+    await core.write(actor, work)
 
 
 def stored(tx: Tx, vault_ids: Sequence[str]) -> dict[str, Stored]:

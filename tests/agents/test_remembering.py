@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from memory import access
-from memory.tables import EffectRow, MeasureRow, VaultRow
+from memory.tables import EffectRow, MeasureRow, MemoryUse, VaultRow
 from memory.types import Actor, Change, Draft, MemCube
 from runtime.errors import ModelOverloaded
 from runtime.events import Event, MemoryRead, StepCompleted
@@ -210,6 +211,24 @@ async def test_switched_off_everything_is_shown_and_nothing_is_counted(tmp_path:
     assert len({call.messages for call in trial.llm.calls}) == 1
     assert set(told_in(trial.llm.calls[0].messages)) == {cube.id for cube in hints}
     assert by_run.output == by_vault.output
+
+
+async def test_what_a_run_was_shown_counts_as_used_once_and_what_was_held_out_does_not(tmp_path: Path) -> None:
+    expected: Counter[str] = Counter()
+    async with remembering(tmp_path, RIGHT) as (trial, hints):
+        everything = {cube.id for cube in hints}
+        for seed in range(40):
+            # Many units show everything to some of them; one unit now and then goes without a memory.
+            record = await trial.run(spec("direct" if seed else "best-of-n", seed=seed))
+            found = reads(await trial.events(record.id))
+            shown = {read.id for read in found if read.shown == "shown"}
+            expected.update(shown)
+            if seed and shown != everything:
+                break
+        await trial.parts.memory.uses.flush()
+        counted = {row.memory_id: row.uses for row in await rows(trial, MemoryUse)}
+    assert {read.id for read in found} == everything > shown
+    assert counted == expected
 
 
 async def test_a_run_that_fails_on_the_way_contributes_nothing_until_it_is_resumed(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 from sqlalchemy import update
@@ -51,6 +53,27 @@ async def test_a_run_that_a_shutdown_interrupts_goes_on_in_the_next_process(sett
         assert (record.status, record.attempt) == ("succeeded", 2)
         kinds = [event.type for event in await service.store.events(live.run_id)]
         assert kinds.count("llm.call") == kinds.count("run.resumed") == kinds.count("run.finished") == 1
+
+
+async def test_a_caller_that_is_cancelled_while_the_run_is_kept_leaves_it_in_somebodys_hand(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_service(settings, take_queued=False) as service:
+        me = await owner(service)
+        create = service.store.create_started
+        kept: list[str] = []
+
+        async def create_while_cancelled(*args: Any, **given: Any) -> Any:
+            asking.cancel()
+            claim = await create(*args, **given)
+            kept.append(claim.record.id)
+            return claim
+
+        monkeypatch.setattr(service.store, "create_started", create_while_cancelled)
+        with anyio.CancelScope() as asking:
+            await service.foreground(RunSpec("direct", "now"), owner=me)
+        (run_id,) = kept
+        assert (await service.wait(run_id, owner=me, timeout_s=10)).status == "succeeded"
 
 
 @pytest.mark.parametrize("change", [{"agent_version": 99}, {"agent": "retired-agent"}])

@@ -270,7 +270,7 @@ def test_a_run_that_fails_exits_1(mneme_process: Mneme) -> None:
 
 def test_a_run_interrupted_at_the_terminal_is_cancelled_and_exits_130(env: dict[str, str], tmp_path: Path) -> None:
     script = tmp_path / "slow.toml"
-    script.write_text('[[rule]]\nreply = "one two three four five six"\ndelay_ms = 60000\nfirst_delay_ms = 1\n')
+    script.write_text('[[rule]]\nreply = "one two three four five six"\ndelay_ms = 2500\nfirst_delay_ms = 1\n')
     scripted = {name: value for name, value in env.items() if name != "MNEME_LLM__BASE_URL"}
     with subprocess.Popen(
         [sys.executable, "-m", "api.cli", "run", "direct", "Count."],

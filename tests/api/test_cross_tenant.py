@@ -11,12 +11,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import anyio
 import httpx
 import pytest
 
 from api.app import create_app
+from evals import log as logs
+from runtime.db import open_database
+from runtime.ids import SYSTEM
+from runtime.keys import KeyStore
 from runtime.settings import Settings
 from tests.api.conftest import Served, serving
+from tests.evals.making import header
 
 SECRET: Final = "Ann keeps the blue folder behind the piano"
 WORDS: Final = ("piano", "blue folder", "ann-private", "annual-plan")
@@ -108,6 +114,10 @@ CASES: list[Case] = [
     Case(f"POST {VAULT}/rollback", {"snapshot": "{snapshot_id}"}),
     Case(f"POST {VAULT}/rollback", {"snapshot": "{snapshot_id}"}, path="/api/vaults/default/rollback"),
     Case(f"GET {VAULT}/usefulness"),
+    Case(f"GET {VAULT}/ranking"),
+    Case(f"GET {VAULT}/ranking", path="/api/vaults/{vault_name}/ranking"),
+    Case(f"PUT {VAULT}/ranking", {"uses": [{"query": SECRET, "used": ["{memory_id}"]}]}),
+    Case(f"DELETE {VAULT}/ranking"),
     Case(f"GET {VAULT}/reviews"),
     Case(f"POST {VAULT}/reviews/{{review_id}}", {"decision": "accept"}),
     Case(f"POST {VAULT}/reviews/{{review_id}}", {"decision": "accept"}, path="/api/vaults/default/reviews/{review_id}"),
@@ -152,6 +162,9 @@ CASES += [
         },
     ),
     Case("POST /v1/responses", {"model": "direct", "input": SECRET, "mneme": {"vaults": ["{vault}"]}}),
+    Case("GET /api/evals"),
+    Case("GET /api/evals/{eval_id}"),
+    Case("GET /api/evals/compare", query={"a": "{eval_id}", "b": "{eval_id}"}),
 ]
 # Nothing of anybody is behind these, or nobody but an admin may call them.
 OPEN: Final = {
@@ -205,7 +218,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         ann, ben = clients
         try:
             mine = made(ben, "/api/memories", content="Ben likes figs")["id"]
-            anns = what_ann_has(ann) | {"mine": mine}
+            anns = what_ann_has(ann) | {"mine": mine, "eval_id": evaluation_of("ann", served.settings)}
             never = {name: unlike(known) for name, known in anns.items()} | {"mine": mine}
             yield Two(Ids(anns), Ids(never), ben, ann)
         finally:
@@ -247,6 +260,21 @@ def what_ann_has(ann: httpx.Client) -> dict[str, str]:
     }
 
 
+def evaluation_of(user: str, settings: Settings) -> str:
+    """Evaluations are run at the command line; this is one as it is left on disk."""
+
+    async def owner() -> str:
+        database = open_database(settings)
+        try:
+            return await KeyStore(database, SYSTEM).user_id(user)
+        finally:
+            await database.aclose()
+
+    head = header(owner=anyio.run(owner), agent="annual-plan")
+    logs.create(settings.home, head, [])
+    return head.id
+
+
 def unlike(known: str) -> str:
     """An id of the same shape, or a name of the same length, that never was."""
     prefix, _, digits = known.rpartition("_")
@@ -281,7 +309,7 @@ def named(case: Case) -> str:
 
 
 # What these list or do is Ben's own whatever is asked for; nothing of Ann's may be in it.
-OWN: Final = {"GET /api/audit", "GET /api/vaults", "GET /api/runs"}
+OWN: Final = {"GET /api/audit", "GET /api/vaults", "GET /api/runs", "GET /api/evals"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)

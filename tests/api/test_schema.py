@@ -24,7 +24,7 @@ CHECKS = (
     "negative_data_rejection",
     "missing_required_header",
 )
-MAX_S = 45
+MAX_S = 30
 
 
 @pytest.fixture(scope="module")

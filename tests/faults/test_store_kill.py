@@ -44,7 +44,7 @@ def victim(flags: dict[str, object]) -> Iterator[Victim]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(max(900, 8 * KILLS))
 @pytest.mark.anyio
 async def test_kills_lose_nothing_acknowledged_and_keep_nothing_refused(
     victim: Victim, flags: dict[str, object]

@@ -10,13 +10,23 @@ from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from memory.payloads import MAX_BYTES, MODELS, checked
+from memory.payloads import MAX_BYTES, MODELS, checked, names
 from memory.types import SemanticType
 from runtime import textsafe
 from runtime.errors import InvalidInput
 
 GOOD: dict[SemanticType, dict[str, Any]] = {
-    "experience": {"problem": "p", "insight": "i", "category": "c", "op": "add", "reward": 0.5, "detail": {"a": [1]}},
+    "experience": {
+        "method": "m",
+        "keys": [{"text": "What is 2 + 2?", "problem_id": "run_1"}],
+        "lineage": ["mem_1"],
+        "problem": "p",
+        "insight": "i",
+        "category": "c",
+        "op": "add",
+        "reward": 0.5,
+        "detail": {"a": [1]},
+    },
     "concept": {
         "concept": "flood fill",
         "kind": "routine",
@@ -74,6 +84,7 @@ def test_an_unknown_key_is_refused_and_the_known_ones_are_named(semantic_type: S
         ("concept", {"concept": "c", "parameters": [{"typing": "int"}]}, "data.parameters.0.name"),
         ("lesson", {"situation": "s"}, "data.suggestion"),
         ("experience", {"op": "burn"}, "data.op"),
+        ("experience", {"keys": [{"problem_id": "run_1"}]}, "data.keys.0.text"),
         ("note", {"tokens": -1}, "data.tokens"),
         ("memory_point", {"order": 0}, "data.order"),
         ("file", {"language": "python"}, "data.path"),
@@ -83,6 +94,12 @@ def test_a_wrong_field_is_named(semantic_type: SemanticType, data: dict[str, Any
     with pytest.raises(InvalidInput) as refused:
         checked(semantic_type, data)
     assert refused.value.param == param
+
+
+def test_full_text_is_given_the_questions_of_an_experience_and_of_nothing_else() -> None:
+    assert names("experience", GOOD["experience"]) == ("What is 2 + 2?",)
+    assert names("experience", {}) == ()
+    assert names("fact", {"keys": [{"text": "a"}]}) == ()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from sqlalchemy import select
 
 from memory import store, uses
 from memory.core import Core
+from memory.opening import open_memory
 from memory.tables import MemoryUse
+from memory.types import Draft, Query
 from memory.uses import Uses
 from runtime.db import Database
 from runtime.errors import StorageError
@@ -96,6 +98,17 @@ async def test_the_task_flushes_by_itself_and_once_more_at_its_end(core: Core, m
         counted.note([cube.id])
         tasks.cancel_scope.cancel()
     assert await counts(core) == {cube.id: 2}
+
+
+async def test_a_search_counts_its_hits_unless_the_caller_does(core: Core) -> None:
+    async with open_memory(core.settings, core.db, core.clock) as memory:
+        (added,) = await memory.add(ANN, [Draft("Ana lives in Porto")])
+        assert added.memory is not None
+        for counting in (False, True):
+            found = await memory.search(ANN, Query("Porto", mode="lexical"), counts=counting)
+            assert [hit.memory.id for hit in found.hits] == [added.memory.id]
+            await memory.uses.flush()
+            assert await counts(core) == ({added.memory.id: 1} if counting else {})
 
 
 async def test_two_processes_that_count_at_once_lose_nothing(core: Core) -> None:

@@ -1,0 +1,1 @@
+"""The suites that are built in; see evals/registry.py."""
