@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from runtime.budget import Budget as Limits
@@ -73,6 +74,10 @@ class Evaluation:
     swapped: bool | None = None
     data: JsonObject = field(default_factory=dict)
     update: JsonObject = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.s_child) and isfinite(self.s_opponent)):
+            raise InvalidInput(f"scores: got {self.s_child!r} and {self.s_opponent!r}, expected two finite numbers")
 
 
 class Problem(Protocol):

@@ -7,7 +7,8 @@ plan: which answer to make next, and whom to judge it against. Source: empirical
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from runtime.errors import BudgetExhausted, InvalidInput
@@ -17,6 +18,9 @@ from search.events import BackedUp, Comparison, Created, Reason, Scored, Selecte
 from search.stopping import enough
 from search.strength import champion, same_answer
 from search.tree import Node, Tree
+
+# Below this probability of being the best, a new answer is not worth a second judgement.
+CONFIRM: Final = 0.4
 
 
 class Plan(NamedTuple):
@@ -28,7 +32,6 @@ class Plan(NamedTuple):
     opponents: tuple[int, ...]
 
 
-CONFIRM: Final = 0.4
 Planner = Callable[[Tree], Plan | None]
 
 
@@ -53,9 +56,10 @@ async def run(problem: Problem, tree: Tree, budget: Budget, planner: Planner) ->
             stopped = Stopped(end)
             break
         try:
-            async for event in _rollout(problem, tree, budget, plan):
-                tree.apply(event)
-                yield event
+            async with aclosing(_rollout(problem, tree, budget, plan)) as events:
+                async for event in events:
+                    tree.apply(event)
+                    yield event
         except BudgetExhausted as error:
             stopped = Stopped("budget", error.limit)
             break
@@ -72,7 +76,7 @@ def _first(made: Made) -> tuple[TreeEvent, TreeEvent]:
     return created, BackedUp(0, 0)
 
 
-async def _rollout(problem: Problem, tree: Tree, budget: Budget, plan: Plan) -> AsyncIterator[TreeEvent]:
+async def _rollout(problem: Problem, tree: Tree, budget: Budget, plan: Plan) -> AsyncGenerator[TreeEvent, None]:
     """The events of one rollout; each is applied to the tree before the next is asked for."""
     iteration, new = tree.iteration + 1, len(tree)
     budget.check()
@@ -117,9 +121,11 @@ def _created(tree: Tree, how: Expansion, made: Made | None) -> Created:
 
 
 def _worth_judging(tree: Tree, child: Node, opponent: Node, *, first: bool) -> bool:
-    """False where the profile spares the judge: the same answer, or code already knows which is better.
+    """False where the verdict is known, or is not worth a call.
 
-    The first opponent is judged in the latter case too: the lessons are wanted even where the verdict is not.
+    An answer that passed needs no judge where a pass ends the search. Where the profile spares the judge: the same
+    answer is not compared with itself; the first opponent is judged even if code knows which is better, for the
+    lessons; a further one only if code does not know, and the answer may still be the best.
     """
     if child.objective == 1.0 and tree.profile.stop_on_pass:
         return False

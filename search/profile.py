@@ -22,8 +22,21 @@ Backup = Literal["path", "published", "robust", "posterior"]
 Selection = Literal["ucb", "puct", "thompson"]
 Visits = Literal["frozen", "descendants"]
 Close = Literal["count", "surpassed", "never"]
-Final_ = Literal["fused", "q", "vote", "mass"]
+FinalRule = Literal["fused", "q", "vote", "mass"]
 Opponent = Literal["parent", "champion"]
+RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "alpha": (0, 1),
+    "gamma": (0, 1),
+    "c": (0, 1e6),
+    "eps": (1e-12, 1e6),
+    "k": (1, 1e6),
+    "z": (1e-6, 1e6),
+    "stop_at": (0, 1),
+    "min_answers": (1, 1e6),
+    "prior_sd": (1e-3, 1e3),
+    "bias_sd": (0, 1e3),
+    "temper": (0, 1e3),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,7 @@ class Profile:
     selection: Selection = "ucb"
     visits: Visits = "descendants"
     close: Close = "surpassed"
-    final: Final_ = "fused"
+    final: FinalRule = "fused"
     expansions: tuple[Kind, ...] = ("child",)
     opponents: tuple[Opponent, ...] = ("parent",)
     spare_judge: bool = False
@@ -64,11 +77,10 @@ class Profile:
     temper: float = 2.0
 
     def __post_init__(self) -> None:
-        for name, low, high in (("alpha", 0, 1), ("gamma", 0, 1), ("c", 0, None), ("z", 0, None), ("k", 1, None)):
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if not value >= low or (high is not None and value > high):
-                top = "no limit" if high is None else high
-                raise InvalidInput(f"{name}: got {value!r}, expected {low} to {top}", param=name)
+            if value is not None and not low <= value <= high:
+                raise InvalidInput(f"{name}: got {value!r}, expected {low:g} to {high:g}", param=name)
         if "child" not in self.expansions:
             raise InvalidInput(f"expansions: got {self.expansions!r}, expected 'child' among them", param="expansions")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -28,6 +28,14 @@ KEYWORDS = ("vault_id", "state", "semantic_type", "tags", "session_id")
 
 class IndexTaken(StorageError):
     """Another process has the embedded index open."""
+
+
+# A filter that leaves less than this (65,000 vectors of 384 numbers) is answered by comparing all that it leaves, in a few
+# milliseconds. A graph over every vault is no way around in one of them: of 100,000 sentences in ten vaults it found 0.79
+# to 0.85 of the true ten, however long it searched; comparing found all of them in the same time.
+SCAN_TO_KB: Final = 100_000
+# Candidates that a search of a graph keeps.
+GRAPH_CANDIDATES: Final = 256
 
 
 @dataclass(frozen=True, slots=True)

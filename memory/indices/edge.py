@@ -25,7 +25,9 @@ import qdrant_edge as edge
 
 from memory.codecs.search import OVERSAMPLE
 from memory.indices.base import (
+    GRAPH_CANDIDATES,
     KEYWORDS,
+    SCAN_TO_KB,
     Filter,
     IndexTaken,
     PointVersion,
@@ -50,10 +52,8 @@ FACTS: Final = "mneme.json"
 PORTION: Final = 16
 FLUSH_AFTER: Final = 4096
 PAGE: Final = 1000
-# Vectors of a segment from which on it gets a graph; the engine's own default leaves ten thousand without one. A filter
-# that leaves less than the second is answered by comparing all that it leaves.
+# Vectors of a segment from which on it gets a graph; the engine's own default leaves ten thousand without one.
 GRAPH_FROM_KB: Final = 1000
-SCAN_TO_KB: Final = 10_000
 QUANTILE: Final = 0.99
 REMEDY: Final = "`mneme memory reindex` builds it again from the stored vectors"
 
@@ -69,7 +69,9 @@ class EdgeIndex:
         self._unflushed = 0
         self._closed = False
         rescored = edge.QuantizationSearchParams(rescore=True, oversampling=float(OVERSAMPLE))
-        self._params = edge.SearchParams(quantization=rescored) if codec_name == "int8" else None
+        self._params = edge.SearchParams(
+            hnsw_ef=GRAPH_CANDIDATES, quantization=rescored if codec_name == "int8" else None
+        )
 
     @classmethod
     async def open(cls, folder: Path, dim: int, codec_name: str) -> EdgeIndex:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,19 @@ class Installation:
         plain.pop("DATABASE_URL", None)
         return {**plain, "MNEME_HOME": str(self.home), "MNEME_ENGINE__PORT": str(self.engine_port)}
 
-    def mneme(self, *arguments: str, timeout_s: float = 300.0) -> subprocess.CompletedProcess[str]:
-        """Run a command of the installation to its end."""
+    def mneme(
+        self, *arguments: str, timeout_s: float = 300.0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the installation to its end, with more settings if given."""
         command = [sys.executable, "-m", "api.cli", *arguments]
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=timeout_s, check=False)
+        return subprocess.run(
+            command, env={**self.env, **(env or {})}, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+
+    @property
+    def on_its_engine(self) -> dict[str, str]:
+        """Settings of a second process of this home that asks the model server of the first."""
+        return {"MNEME_LLM__BASE_URL": f"http://127.0.0.1:{self.engine_port}/v1"}
 
     def start(self) -> float:
         """Start the service and wait until it is ready; gives the seconds that took."""

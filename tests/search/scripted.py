@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 import anyio
@@ -139,7 +139,3 @@ def without_search(
             tree.apply(Scored(number, number, parent, said, sigmoid_of(s_child - s_parent), "ok"))
         tree.apply(BackedUp(number, number))
     return tree
-
-
-def with_objective(made: Made, objective: float | None) -> Made:
-    return replace(made, objective=objective)

@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from search.bradley_terry import Match, Posterior, fit, sigmoid, sigmoid_of
 
 SIZE = 6
 pairs = st.tuples(st.integers(0, SIZE - 1), st.integers(0, SIZE - 1)).filter(lambda pair: pair[0] != pair[1])
 matches = st.lists(
-    st.builds(lambda pair, won, first: Match(*pair, won, first), pairs, st.floats(0, 1), st.sampled_from([-1, 0, 1])),
+    st.builds(
+        lambda pair, won, first: Match(pair[0], pair[1], won, first),
+        pairs,
+        st.floats(0, 1),
+        st.sampled_from([-1, 0, 1]),
+    ),
     max_size=25,
 )
 
@@ -23,9 +29,9 @@ def fitted(told: list[Match], count: int = SIZE) -> Posterior:
     return fit(count, told, prior_sd=1.5, bias_sd=1.0)
 
 
-def minus_log_density(x: np.ndarray, told: list[Match]) -> float:
+def minus_log_density(x: NDArray[np.float64], told: list[Match]) -> float:
     """Written out from the definition: prior, and the fraction won of each comparison."""
-    *strength, bias = x
+    *strength, bias = (float(one) for one in x)
     loss = sum(s * s for s in strength) / (2 * 1.5**2) + bias * bias / 2
     for i, j, won, first in told:
         p = sigmoid_of(strength[i] - strength[j] + bias * first)
@@ -41,7 +47,7 @@ def test_the_mean_is_the_mode_and_the_covariance_the_inverse_curvature(told: lis
     step, size = 1e-3, SIZE + 1
     unit = np.eye(size) * step
 
-    def at(x: np.ndarray) -> float:
+    def at(x: NDArray[np.float64]) -> float:
         return minus_log_density(x, told)
 
     slope = [(at(mode + unit[k]) - at(mode - unit[k])) / (2 * step) for k in range(size)]

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.budget import Budget as Limits
 from runtime.errors import InvalidInput, UnknownName
-from search.base import Budget, Made
+from search.base import Budget, Evaluation, Made
 from search.profile import EVIDENCE, PROFILES, PUBLISHED, ROBUST, Profile, profile
 
 
@@ -38,6 +38,8 @@ def test_an_unknown_name_is_told_the_known_ones() -> None:
         ({"gamma": -0.1}, "gamma"),
         ({"k": 0}, "k"),
         ({"z": float("nan")}, "z"),
+        ({"prior_sd": 0.0}, "prior_sd"),
+        ({"stop_at": 1.5}, "stop_at"),
         ({"expansions": ("merge",)}, "expansions"),
     ],
 )
@@ -46,10 +48,12 @@ def test_rules_that_cannot_be_followed_are_refused(change: dict[str, object], na
         replace(ROBUST, **change)  # type: ignore[arg-type]
 
 
-def test_a_budget_and_an_objective_out_of_range_are_refused() -> None:
+def test_numbers_out_of_range_are_refused() -> None:
     with pytest.raises(InvalidInput, match="rollouts"):
         Budget(-1)
     with pytest.raises(InvalidInput, match="calls"):
         Budget(1, Limits(calls=0))
     with pytest.raises(InvalidInput, match="objective"):
         Made("a", objective=1.5)
+    with pytest.raises(InvalidInput, match="finite"):
+        Evaluation(float("nan"), 5.0)

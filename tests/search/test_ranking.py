@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from search.ranking import Borda, Judged
 A, B, C, D = range(4)
 
 
-def ranked(count: int, judged: list[tuple[int, int, float, float]], ties: Ties = "margin") -> Borda:
+def ranked(count: int, judged: Sequence[tuple[int, int, float, float]], ties: Ties = "margin") -> Borda:
     borda = Borda(ties)
     for _ in range(count):
         borda.add(0.5)

@@ -58,7 +58,7 @@ def test_a_kind_that_gains_is_made_more_often_than_one_that_loses(kind: str) -> 
 
 def test_new_starts_that_were_weak_are_made_less() -> None:
     weak = [(None, 0.0, 0.0), (0, 9.0, 2.0), (1, 9.0, 2.0), (2, 9.0, 2.0)]
-    assert kinds(without_search(EVIDENCE, weak))["fresh"] < 0.5 * kinds(without_search(EVIDENCE, EVEN))["fresh"]
+    assert kinds(without_search(EVIDENCE, weak))["fresh"] < 0.8 * kinds(without_search(EVIDENCE, EVEN))["fresh"]
 
 
 def test_only_the_kinds_of_the_profile_are_made() -> None:
