@@ -60,9 +60,7 @@ class QdrantIndex:
         self._codec = codec_name
         self._server = _address(client)
         rescored = models.QuantizationSearchParams(rescore=True, oversampling=float(OVERSAMPLE))
-        self._params = models.SearchParams(
-            hnsw_ef=GRAPH_CANDIDATES, quantization=rescored if codec_name == "int8" else None
-        )
+        self._params = models.SearchParams(quantization=rescored) if codec_name == "int8" else None
 
     async def ensure(self) -> None:
         """Make the collection and the indexes of its fields where they are missing; two at once make one.
@@ -182,7 +180,8 @@ class QdrantIndex:
                     DENSE: models.VectorParams(size=self._dim, distance=models.Distance.COSINE, datatype=half)
                 },
                 quantization_config=models.ScalarQuantization(scalar=int8) if self._codec == "int8" else None,
-                hnsw_config=models.HnswConfigDiff(full_scan_threshold=SCAN_TO_KB),
+                # A search keeps as many candidates as building the graph did.
+                hnsw_config=models.HnswConfigDiff(ef_construct=GRAPH_CANDIDATES, full_scan_threshold=SCAN_TO_KB),
             )
         except UnexpectedResponse as error:
             if error.status_code != EXISTS_ALREADY:
