@@ -47,10 +47,9 @@ def choose(tree: Tree) -> Choice:
         raise InvalidInput("the tree has no answer yet; run the search first")
     able = tree.ok() or [node for node in tree.nodes if node.status == "judge_failed"] or tree.nodes[:1]
     scores = _scores(tree, able)
-    by_answer = _by_answer(able, scores) if tree.profile.final in ("vote", "mass") else {}
-    if by_answer and tree.profile.final == "vote":
-        total = sum(by_answer.values())
-        by_answer = {final: score / total for final, score in by_answer.items()} if total else by_answer
+    by_answer: Mapping[str, float] = {}
+    if tree.profile.final in ("vote", "mass"):
+        by_answer = _by_answer(able, scores if tree.profile.final == "vote" else weights(tree))
 
     def place(node: Node) -> tuple[float, float, float, int]:
         share = 0.0 if node.final is None else by_answer.get(node.final, 0.0)
@@ -73,7 +72,7 @@ def _scores(tree: Tree, able: Sequence[Node]) -> dict[int, float]:
         case "q":
             return {node.id: node.value for node in able}
         case "mass":
-            return weights(tree)
+            return {node.id: node.q_global for node in able}
         case "fused" | "vote":
             return {node.id: rules.alpha * node.q_global + (1.0 - rules.alpha) * node.q_local for node in able}
 
@@ -94,9 +93,11 @@ def weights(tree: Tree) -> dict[int, float]:
     return {node.id: float(share) for node, share in zip(able, mean, strict=True)}
 
 
-def _by_answer(able: Sequence[Node], scores: Mapping[int, float]) -> dict[str, float]:
+def _by_answer(able: Sequence[Node], shares: Mapping[int, float]) -> dict[str, float]:
+    """The part of the whole that each canonical answer has."""
     sums: dict[str, float] = {}
     for node in able:
         if node.final is not None:
-            sums[node.final] = sums.get(node.final, 0.0) + scores[node.id]
-    return sums
+            sums[node.final] = sums.get(node.final, 0.0) + shares.get(node.id, 0.0)
+    total = sum(sums.values())
+    return {final: part / total for final, part in sums.items()} if total else sums

@@ -74,7 +74,7 @@ class Profile:
     min_answers: int = 3
     prior_sd: float = 1.0
     bias_sd: float = 1.0
-    temper: float = 2.0
+    temper: float = 3.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():

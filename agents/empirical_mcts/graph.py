@@ -49,7 +49,9 @@ async def describe(state: State, runtime: Runtime[Work]) -> State:
     config, contract = config_of(work), contract_of(work.task)
     # A vault that may not be read fails the run before the model is asked.
     await experiences_of(work, work.ctx.step).shown(0)
-    if not config.role:
+    calls = work.ctx.spec.budget.calls
+    # A description that leaves no call for an answer would be worth nothing.
+    if not config.role or (calls is not None and calls < 2):
         return {"prompt": base_prompt(contract)}
 
     async def ask(step: Step) -> JsonValue:

@@ -316,7 +316,7 @@ async def stopping(repeats: int, console: Console) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=60, help="questions for each line of the simulations")
+    parser.add_argument("--repeats", type=int, default=30, help="questions for each line of the simulations")
     parser.add_argument("--nodes", type=int, default=10_000, help="how far the trees of `overhead` grow")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args()

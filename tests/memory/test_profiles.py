@@ -246,22 +246,22 @@ settings = load(flags, env={}).settings
 def writer():
     return sqlite_engine(settings).connect().execution_options(mneme_writer=True)
 
-def switch_until_killed(say):
-    connection, n = writer(), 0
+def switch_until_killed(say, n):
+    connection = writer()
     with connection.begin():
         ids = sorted(p.id for p in profiles.written(connection))
-    os.write(say, b"x")
     while True:
         with connection.begin():
             profiles.switch(connection, ids[n % 2], datetime.now(UTC))
+        os.write(say, b"x")
         n += 1
 
 rng = random.Random(1)
-for _ in range(kills):
+for number in range(kills):
     heard, say = os.pipe()
     child = os.fork()
     if child == 0:
-        switch_until_killed(say)
+        switch_until_killed(say, number)
     os.read(heard, 1)
     time.sleep(rng.uniform(0, 0.02))
     os.kill(child, signal.SIGKILL)

@@ -61,6 +61,14 @@ def test_mass_weighs_strength_against_number() -> None:
     assert choose(without_search(replace(MASS, temper=0.0), clear, finals=finals)).masses == {"x": 0.75, "y": 0.25}
 
 
+def test_among_nodes_that_say_the_same_or_say_nothing_the_strongest_is_the_answer() -> None:
+    line = [(None, 0.0, 0.0), (0, 8.0, 6.0), (1, 8.0, 6.0), (1, 5.0, 6.0)]
+    for finals in (["x"] * 4, []):
+        tree = without_search(MASS, line, finals=finals)
+        means = tree.posterior().mean
+        assert [number for number, _ in choose(tree).ranking] == sorted(range(4), key=lambda number: -means[number])
+
+
 @given(st.integers(0, 10**6), st.booleans())
 def test_the_shares_of_all_nodes_sum_to_one(seed: int, objective: bool) -> None:
     tree, _ = searched(MadeUp(seed, judging_fails=0.2, objective=objective), MASS, 6, seed=seed)
