@@ -41,7 +41,8 @@ async def run_graph(build: Build, start: dict[str, Any], work: Work, *, at_once:
     graph = _compiled(build, work.ctx.saver)
     config: RunnableConfig = {"configurable": {"thread_id": work.ctx.run_id}, "max_concurrency": at_once}
     here = await graph.aget_state(config)
-    if here.values and not here.next:
+    # `next` leaves out tasks that have written and whose checkpoint the crash prevented; `tasks` does not.
+    if here.values and not here.tasks:
         return dict(here.values)
     begin = None if here.values else start
     end = await _to_the_end(graph.ainvoke(begin, config, context=work, durability="async"))

@@ -140,8 +140,16 @@ async def test_h_more_budget_goes_on_where_it_ended(profile: str) -> None:
 
 async def test_h_a_budget_that_ends_before_the_first_answer_leaves_none() -> None:
     async with search() as (trial, _):
-        run = await trial.run(spec(budget=Budget(calls=1)))
+        run = await trial.run(spec(budget=Budget(tokens=1)))
     assert (run.status, run.output) == ("budget_exhausted", None)
+
+
+async def test_h_a_budget_of_one_call_is_spent_on_an_answer() -> None:
+    async with search() as (trial, _):
+        run = await trial.run(spec(budget=Budget(calls=1)))
+    assert [call.purpose for call in trial.llm.calls] == ["empirical_mcts.generate"]
+    assert run.status == "budget_exhausted"
+    assert run.output is not None
 
 
 async def test_h_a_limit_of_tokens_is_kept_to_within_one_call() -> None:
