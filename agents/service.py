@@ -165,9 +165,12 @@ class Service:
     async def wait(self, run_id: str, *, owner: str | None, timeout_s: float) -> RunRecord:
         """Return the run when it has ended, or as it is after `timeout_s` seconds."""
         with anyio.move_on_after(timeout_s), self.hub.listen(run_id) as news:
-            while (record := await self.store.get(run_id, owner=owner)).status not in TERMINAL:
+            while True:
+                news.clear()
+                record = await self.store.get(run_id, owner=owner)
+                if record.status in TERMINAL:
+                    return record
                 await _news_or_poll(news)
-            return record
         return await self.store.get(run_id, owner=owner)
 
     async def follow(self, run_id: str, *, after: int = 0) -> AsyncIterator[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -74,6 +75,26 @@ async def test_a_caller_that_is_cancelled_while_the_run_is_kept_leaves_it_in_som
             await service.foreground(RunSpec("direct", "now"), owner=me)
         (run_id,) = kept
         assert (await service.wait(run_id, owner=me, timeout_s=10)).status == "succeeded"
+
+
+async def test_waiting_for_a_run_that_has_told_something_asks_the_database_now_and_then(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_service(settings, take_queued=False) as service:
+        me = await owner(service)
+        run = await service.submit(RunSpec("direct", "later"), owner=me)
+        get, asked = service.store.get, []
+
+        async def counted(*args: Any, **given: Any) -> Any:
+            asked.append(args)
+            return await get(*args, **given)
+
+        monkeypatch.setattr(service.store, "get", counted)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(service.wait, run.id, owner=me, timeout_s=0.6))
+            await anyio.sleep(0.1)
+            service.hub.notify(run.id)
+        assert len(asked) < 8
 
 
 @pytest.mark.parametrize("change", [{"agent_version": 99}, {"agent": "retired-agent"}])

@@ -86,7 +86,7 @@ class Installation:
         assert response.status_code == 202, response.text
         return str(response.json()["id"])
 
-    def ended(self, run_id: str, timeout_s: float = 240.0) -> dict[str, Any]:
+    def ended(self, run_id: str, timeout_s: float = 480.0) -> dict[str, Any]:
         """The run, once it has ended."""
         run: dict[str, Any] = self.http.post(f"/api/runs/{run_id}/wait", json={"timeout_s": timeout_s}).json()
         return run

@@ -18,7 +18,7 @@ from agents.tasks import parse_input
 from agents.verifiers.math import MathVerifier, MathWorker
 from tests.journeys.conftest import Installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 MODEL = "smollm2-135m-instruct"
 FRANCE = "What is the capital of France? Answer in one sentence."
 
