@@ -113,16 +113,28 @@ class Runner:
         )
 
     async def execute(self, run_id: str) -> None:
-        """Claim a queued or orphaned run and execute it; does nothing when it has ended or is in somebody's hand."""
+        """Claim a queued or orphaned run and execute it; does nothing when it has ended or is in somebody's hand.
+
+        A database that refuses the claim is logged; the sweeper queues the run again.
+        """
+        try:
+            claim = await self._claim(run_id)
+        except StorageError as error:
+            log.warning("run.not_claimed", run_id=run_id, error=error.message)
+            return
+        if claim is not None:
+            await self.execute_claimed(claim)
+
+    async def _claim(self, run_id: str) -> Claim | None:
         record = await self._parts.store.get(run_id, owner=None)
         if run_id in self._scopes or self.stopping:
-            return
+            return None
         elsewhere = record.status == "running" and record.executor != self._parts.executors.id
         if elsewhere and record.executor in await self._parts.executors.alive():
-            return
+            return None
         await self._wait_for_model(record)
         if self.stopping:
-            return
+            return None
         try:
             started = self.started(record.agent, record.model, record.spec.seed)
         except UnknownName:
@@ -138,8 +150,7 @@ class Runner:
             run_id, executor=self._parts.executors.id, started=started, expect_epoch=record.epoch
         )
         self._parts.hub.notify(run_id)
-        if claim is not None:
-            await self.execute_claimed(claim)
+        return claim
 
     async def _wait_for_model(self, record: RunRecord) -> None:
         """Nobody waits for a queued run, so it may wait for a model server that is coming up, as after a restart.

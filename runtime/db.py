@@ -23,6 +23,9 @@ from runtime.sqlite import SQLite
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 CONNECT_TIMEOUT_S = 10
+# A process that is stopped or cut off in the middle of a transaction keeps its locks no longer than this. Well above any
+# pause between two statements of ours, well below `database.busy_timeout_s`, so that those who wait get the lock.
+ABANDONED_AFTER_S = 10.0
 
 
 class Database(Protocol):
@@ -74,12 +77,16 @@ class PostgreSQL:
             pool_pre_ping=True,
             connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
         )
-        lock_timeout_ms = round(settings.database.busy_timeout_s * 1000)
+        limits = {
+            "lock_timeout": settings.database.busy_timeout_s,
+            "idle_in_transaction_session_timeout": ABANDONED_AFTER_S,
+        }
 
         @event.listens_for(self._engine.sync_engine, "connect")
         def on_connect(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
             cursor = connection.cursor()
-            cursor.execute(f"SET lock_timeout = {lock_timeout_ms}")
+            for name, seconds in limits.items():
+                cursor.execute(f"SET {name} = {round(seconds * 1000)}")
             cursor.close()
             connection.commit()
 

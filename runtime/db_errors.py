@@ -17,6 +17,10 @@ REMEDIES = (
         "another process held the lock for too long; the transaction was not kept, try again",
     ),
     (
+        ("idle-in-transaction",),
+        "this process stood still in the middle of a transaction, and others had waited; it was not kept, try again",
+    ),
+    (
         ("is full", "no space", "disk full", "could not extend"),
         "the disk is full; the transaction was not kept, free some space and try again",
     ),

@@ -143,9 +143,13 @@ class DurableRuns:
         """Stop taking runs. Runs that are still going stay open and are picked up by the next process."""
         await anyio.to_thread.run_sync(lambda: DBOS.destroy(destroy_registry=True))
 
-    async def enqueue(self, run_id: str, attempt: int) -> None:
-        """Put the run into the queue that every process takes from; doing it twice is the same as once."""
-        with boundary(f"workflow of run {run_id!r}", StorageError), SetWorkflowID(f"{run_id}.{attempt}"):
+    async def enqueue(self, run_id: str, attempt: int, mark: str = "") -> None:
+        """Put the run into the queue that every process takes from; twice with the same attempt and mark is once.
+
+        A workflow that ended without a claim (the database refused it) is never executed again; a mark makes another.
+        """
+        name = f"{run_id}.{attempt}.{mark}" if mark else f"{run_id}.{attempt}"
+        with boundary(f"workflow of run {run_id!r}", StorageError), SetWorkflowID(name):
             await DBOS.enqueue_workflow_async(QUEUE, self._workflow, run_id)
 
     async def holders(self) -> set[str]:

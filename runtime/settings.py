@@ -101,7 +101,7 @@ class DatabaseSettings(Section):
     synchronous: Literal["FULL", "NORMAL"] = Field(
         "FULL", description="SQLite only: NORMAL may lose the last commits in a power cut"
     )
-    busy_timeout_s: float = Field(5.0, gt=0)
+    busy_timeout_s: float = Field(30.0, gt=0, description="how long a transaction waits for another process's lock")
     pool_size: int = Field(10, ge=1)
 
     @field_validator("url")

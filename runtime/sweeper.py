@@ -2,8 +2,8 @@
 
 Once per heartbeat: say that we live; stop the runs of ours that somebody cancelled through another process; and put
 every run whose process is gone back into the queue. A run is an orphan when it is marked as running (or was interrupted
-by a shutdown) and no live process has it in hand. Doing any of this twice, or in two processes at once, is harmless:
-queueing is idempotent and a claim takes the epoch it has seen. Source: ours.
+by a shutdown) and no live process has it in hand. Doing any of this twice, or in two processes at once, is harmless: a
+claim takes the epoch it has seen, so of two workflows for one run the second finds nothing to do. Source: ours.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import anyio
 from runtime.durable import DurableRuns
 from runtime.errors import StorageError
 from runtime.executors import Executors
+from runtime.ids import new_id
 from runtime.runs import RunStore
 from runtime.telemetry import get_logger
 
@@ -88,9 +89,9 @@ class Sweeper:
         if orphans:
             await self._recover_dead(alive)
         for run in orphans:
-            if run.executor == mine or not await self._durable.waiting(run.id):
+            if not await self._durable.waiting(run.id):
                 log.info("run.orphan_requeued", run_id=run.id, executor=run.executor, attempt=run.attempt)
-                await self._durable.enqueue(run.id, run.attempt + 1)
+                await self._durable.enqueue(run.id, run.attempt + 1, mark=new_id("try"))
 
     async def _recover_dead(self, alive: Collection[str]) -> None:
         """Put back what dead processes had taken from the queue. Such a process may have died before it claimed the run, so
@@ -104,4 +105,4 @@ class Sweeper:
         await self._recover_dead(await self._executors.alive())
         for run in await self._store.queued():
             if not await self._durable.waiting(run.id):
-                await self._durable.enqueue(run.id, run.attempt + 1)
+                await self._durable.enqueue(run.id, run.attempt + 1, mark=new_id("try"))

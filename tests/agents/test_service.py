@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from agents.build import open_service
 from agents.service import Service
-from runtime.errors import InvalidInput, UnknownName
+from runtime.errors import InvalidInput, StorageError, UnknownName
 from runtime.events import RunFailed
 from runtime.llm.scripted_process import scripted_process
 from runtime.runs import RunSpec
@@ -162,3 +162,38 @@ async def test_a_queued_run_fails_clearly_when_no_model_server_comes_up(settings
         run = await service.submit(RunSpec("direct", "alone"), owner=await owner(service))
         record = await service.wait(run.id, owner=None, timeout_s=30)
     assert (record.status, (record.error or {})["code"]) == ("failed", "model_unavailable")
+
+
+async def test_a_run_that_could_not_be_claimed_because_the_database_refused_is_queued_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = make_settings(settings.home, runs__heartbeat_s=0.1)
+    async with open_service(chosen) as service:
+        start = service.store.start
+        refusals = 2
+
+        async def refuse(*args: Any, **given: Any) -> Any:
+            nonlocal refusals
+            if refusals:
+                refusals -= 1
+                raise StorageError("database is locked")
+            return await start(*args, **given)
+
+        monkeypatch.setattr(service.store, "start", refuse)
+        run = await service.submit(RunSpec("direct", "now"), owner=await owner(service))
+        assert (await service.wait(run.id, owner=None, timeout_s=30)).status == "succeeded"
+        assert refusals == 0
+
+
+async def test_a_queued_run_whose_process_stops_before_it_claims_it_goes_on_in_the_next(settings: Settings) -> None:
+    port = free_port()
+    chosen = make_settings(
+        settings.home, llm__model="scripted", llm__base_url=f"http://127.0.0.1:{port}/v1", runs__model_wait_s=60.0
+    )
+    async with open_service(chosen) as service:
+        run = await service.submit(RunSpec("direct", "patience"), owner=await owner(service))
+        await anyio.sleep(1.0)
+        assert (await service.get(run.id, owner=None)).status == "queued"
+    with scripted_process(port=port):
+        async with open_service(chosen) as service:
+            assert (await service.wait(run.id, owner=None, timeout_s=20)).status == "succeeded"

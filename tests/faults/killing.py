@@ -44,17 +44,20 @@ class Victim:
         self._lines: Queue[str] = Queue()
         self.accepted: list[str] = []
         self.did: list[dict[str, Any]] = []
+        self._alive: int | None = None
         threading.Thread(target=self._read, daemon=True).start()
 
     def spawn(self, **order: int) -> int:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return int(self.until("child").split()[1])
+        self._alive = int(self.until("child").split()[1])
+        return self._alive
 
     def kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
         self.until("dead")
+        self._alive = None
 
     def until(self, word: str, timeout_s: float = 60.0) -> str:
         deadline = time.monotonic() + timeout_s
@@ -74,6 +77,8 @@ class Victim:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
+        if self._alive is not None:  # a test that failed half-way: the parent waits for its child, asleep or not
+            self.kill(self._alive)
         self._process.wait(20)
         self._process.stdout.close()
 

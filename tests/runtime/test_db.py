@@ -332,6 +332,25 @@ async def test_a_row_locked_for_too_long_is_refused(migrated_postgres: str, tmp_
     await opened.aclose()
 
 
+async def test_who_stands_still_in_a_transaction_loses_it_and_others_get_the_lock(
+    migrated_postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.db.ABANDONED_AFTER_S", 0.2)
+    opened = open_database(make_settings(tmp_path, database__url=migrated_postgres))
+
+    def sleeper(connection: Connection) -> None:
+        connection.execute(text("LOCK TABLE users"))
+        with psycopg.connect(migrated_postgres) as other:
+            other.execute("SET lock_timeout = '20s'")
+            other.execute("LOCK TABLE users")
+        connection.execute(text("SELECT 1"))
+
+    with pytest.raises(StorageError, match=r"stood still.*try again"):
+        await opened.write(sleeper)
+    await opened.write(add("ann"))
+    await opened.aclose()
+
+
 async def test_connections_that_the_server_closed_are_replaced(migrated_postgres: str, tmp_path: Path) -> None:
     opened = open_database(make_settings(tmp_path, database__url=migrated_postgres))
     own = await opened.read(lambda connection: connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
