@@ -37,6 +37,8 @@ __all__ = ["LlmCallSpan", "configure", "flush_traces", "get_logger", "metrics", 
 
 # Switches by which a library would open a connection, or refuse to work, behind our settings.
 FOREIGN_SWITCHES: Final = ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER", "DBOS__CLOUD", "DBOS__CONDUCTOR_KEY")
+# These are asked before any other name of the same switch.
+LANGSMITH_SWITCHES: Final = ("LANGSMITH_TRACING_V2", "LANGSMITH_TRACING")
 
 EventDict = MutableMapping[str, Any]
 
@@ -140,12 +142,16 @@ def _json(event: EventDict, **_: object) -> str:
 
 
 def _silence_libraries() -> None:
-    # LangGraph traces to LangSmith when a variable says so; our settings are the only thing that may say so.
-    from langsmith import configure as langsmith
-
-    langsmith(enabled=False)
+    # LangGraph traces to LangSmith when a variable says so; our settings are the only thing that may say so. Importing it to
+    # tell it so takes half a second, so it is told only when it is there; it reads the variables once.
     for name in FOREIGN_SWITCHES:
         os.environ.pop(name, None)
+    for name in LANGSMITH_SWITCHES:
+        os.environ[name] = "false"
+    if "langsmith" in sys.modules:
+        from langsmith import configure as langsmith
+
+        langsmith(enabled=False)
 
 
 # -- traces --------------------------------------------------------------------------------------------------

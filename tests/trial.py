@@ -137,10 +137,10 @@ class Trial:
 
 
 @asynccontextmanager
-async def open_trial(home: Path, *rules: Rule) -> AsyncIterator[Trial]:
-    """A trial in an empty folder."""
+async def open_trial(home: Path, *rules: Rule, database_url: str | None = None) -> AsyncIterator[Trial]:
+    """A trial in an empty folder; with the address of one, on another database."""
     quick = {"runs.flush_ms": 5, "llm.retries": 0, "database.synchronous": "NORMAL", "embed.model": "hashing-384"}
-    settings = load({"home": str(home), **quick}, env={})
+    settings = load({"home": str(home), **quick, "database.url": database_url}, env={})
     upgrade(settings.settings)
     async with AsyncExitStack() as stack:
         db = open_database(settings.settings)

@@ -93,6 +93,15 @@ class LLM(Protocol):
 
 
 @runtime_checkable
+class SupportsPinning(Protocol):
+    """Optional ability: a client whose model's name was left open and is settled by asking the server."""
+
+    async def pin(self) -> str:
+        """Settle the name and give it. Raises `ModelUnavailable`, which leaves it open."""
+        ...
+
+
+@runtime_checkable
 class SupportsSchema(Protocol):
     """Optional ability: the backend knows whether its server binds replies to a JSON schema."""
 

@@ -9,8 +9,7 @@ import anyio
 
 from runtime.errors import ModelUnavailable, UnknownName
 from runtime.ids import Clock
-from runtime.llm.base import LLM
-from runtime.llm.openai import OpenAICompatible
+from runtime.llm.base import LLM, SupportsPinning
 from runtime.llm.registry import resolve
 from runtime.settings import Settings
 
@@ -34,7 +33,7 @@ class LLMs:
             async with self._lock:
                 client = self._clients.get(ref) or resolve(ref, self._settings)
                 self._clients[ref] = client
-        if isinstance(client, OpenAICompatible):
+        if isinstance(client, SupportsPinning):
             # Settle the name where it was left open, so that the log says which model answers. A server that is down
             # leaves it open; the call itself will say so.
             with contextlib.suppress(ModelUnavailable):

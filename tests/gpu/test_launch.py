@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from gpu import launch
 from gpu.engine_env import CPU, CUDA
 from gpu.packaged_models import ModelFolder
@@ -48,6 +50,32 @@ def test_settings_override_the_defaults() -> None:
     assert "--enforce-eager" not in line
     assert "--max-model-len" not in line
     assert made.command[-1] == "--enable-lora"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "dtype"),
+    [
+        ("flags\t\t: fpu sse2 avx2 avx512f\n", "float32"),
+        ("flags\t\t: fpu avx512f avx512_bf16\n", None),
+        ("Features\t: fp asimd bf16\n", None),
+        ("processor\t: 0\n", None),
+    ],
+)
+def test_a_processor_that_emulates_bfloat16_computes_in_float32(
+    cpuinfo: str, dtype: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    found = launch.computes_bfloat16(tmp_path / "cpuinfo")
+    assert found is (dtype is None)
+    monkeypatch.setattr(launch, "computes_bfloat16", lambda: found)
+    line = " ".join(launch.vllm(settings(), CPU, LOCAL, environ=ENVIRON).command)
+    assert ("--dtype float32" in line) is (dtype is not None)
+    assert "--dtype" not in " ".join(launch.vllm(settings(), CUDA, LOCAL, environ=ENVIRON).command)
+    assert "--dtype float16" in " ".join(launch.vllm(settings(dtype="float16"), CPU, LOCAL, environ=ENVIRON).command)
+
+
+def test_where_nothing_is_known_of_the_processor_the_engine_decides(tmp_path: Path) -> None:
+    assert launch.computes_bfloat16(tmp_path / "none")
 
 
 def test_only_a_model_from_the_hub_gets_network_and_token_and_none_gets_other_secrets() -> None:

@@ -188,7 +188,7 @@ async def _emptied(trial: Trial) -> None:
     def work(connection: Connection) -> None:
         for table in reversed(tables):
             connection.execute(delete(table))
-        for name in lexical.TABLES["sqlite"]:
+        for name in lexical.TABLES[trial.parts.db.dialect]:
             connection.execute(text(f"DELETE FROM {name}"))
         connection.execute(insert(User), [row])
 
