@@ -17,9 +17,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import BaseModel, JsonValue
 
 from agents.learning import Learning
-from agents.remembering import MAX_TOKENS, STEP, Find, K, Remembering, Units, question_of
+from agents.remembering import MAX_TOKENS, STEP, Find, K, Read, Remembering, Units, question_of
 from agents.tasks import Task
 from agents.verifiers.base import Verifiers
+from memory.service import Memory
+from memory.types import Actor
+from runtime.errors import SandboxUnavailable
 from runtime.events import AnyPayload, Event
 from runtime.llm.base import LLM, Reply
 from runtime.llm.metering import Caller, Meter, Show
@@ -28,6 +31,7 @@ from runtime.prompts import PromptFile
 from runtime.recorder import Recorder
 from runtime.retry import RetryPolicy
 from runtime.runs import RunSpec
+from runtime.sandbox.base import Sandbox
 from runtime.types import FinishReason, JsonObject, JsonSchema, Message, Sampling, ToolCall, ToolSpec
 
 Structured = TypeVar("Structured", bound=BaseModel)
@@ -113,6 +117,8 @@ class Context:
         done: Mapping[str, JsonValue],
         remembering: Remembering | None = None,
         learning: Learning | None = None,
+        sandbox: Sandbox | None = None,
+        owner: str = "",
     ) -> None:
         self.run_id = run_id
         self.spec = spec
@@ -122,6 +128,8 @@ class Context:
         self.verifiers = verifiers
         self.best: Answer | None = None
         self.learning = learning
+        self.owner = owner
+        self._sandbox = sandbox
         self._llm = llm
         self._meter = meter
         self._retry = retry
@@ -130,6 +138,13 @@ class Context:
         self._remembering = remembering
         self._recalling = anyio.Lock()
         self._units: dict[str, Units] = {}
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """Where model-written code runs; the tenant is `owner`. Raises `SandboxUnavailable` when there is none."""
+        if self._sandbox is None:
+            raise SandboxUnavailable("sandbox: this context has none; expected one from agents/build.py")
+        return self._sandbox
 
     async def step(self, key: str, work: Callable[[Step], Awaitable[JsonValue]]) -> JsonValue:
         """Do `work` once in the life of the run and return its output; a finished step returns what it returned.
@@ -199,6 +214,12 @@ class Context:
         drawn = await self.step(key, draw)
         assert isinstance(drawn, dict)
         return await reader.units(drawn)
+
+    async def look(self, read: Callable[[Memory, Actor, RunSpec], Awaitable[Read]]) -> Read | None:
+        """What `read` finds in the vaults of the run, for nobody to be shown yet; None for a run that reads no memories. No
+        step: what it says may change until the run goes on. Raises as `read` does."""
+        reader = self._remembering
+        return await reader.look(read) if reader is not None and reader.reads else None
 
     async def settle(self) -> None:
         """Count what the run says about the memories that it read; called when its agent has answered."""

@@ -23,6 +23,7 @@ from runtime.ids import SYSTEM, Clock
 from runtime.keys import KeyStore
 from runtime.llm.pool import LLMs
 from runtime.runs import RunStore
+from runtime.sandbox.pool import open_sandbox
 from runtime.settings import Settings
 from runtime.sweeper import Hands, Sweeper
 
@@ -56,7 +57,8 @@ async def open_service(
             return min(await executors.alive()) == executors.id
 
         memory = await stack.enter_async_context(open_memory(settings, db, clock, leads=leads if take_queued else None))
-        parts = Parts(settings, db, store, executors, EventHub(), llms, saver, verifiers, memory)
+        sandbox = await stack.enter_async_context(open_sandbox(settings, serving=take_queued))
+        parts = Parts(settings, db, store, executors, EventHub(), llms, saver, verifiers, memory, sandbox)
         runner = Runner(parts)
         durable = DurableRuns(settings, executors.id, runner.execute)
         workers = Workers(memory.core, durable, executors.alive, memory.handlers(Asker(llms, settings.llm)))

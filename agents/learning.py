@@ -62,6 +62,7 @@ class Learning:
         new_ids: Sequence[str],
         texts: Sequence[str],
         alike: Filter,
+        subjects: Sequence[str] = (),
     ) -> Revised:
         """Apply the plan (memory/revising.py) and tell the log, also what was left out. Raises as `check` does."""
         revised = await self._memory.revising.revise(
@@ -73,6 +74,7 @@ class Learning:
             new_ids=new_ids,
             texts=texts,
             alike=alike,
+            subjects=subjects,
         )
         for each in revised.written:
             await step.emit(MemoryWritten(id=each.id, version=each.version, op=each.op))

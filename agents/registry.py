@@ -15,6 +15,7 @@ from agents.base import Agent
 from runtime.errors import UnknownName, boundary
 
 AGENTS = {
+    "arcmemo": "agents.arc_memo.agent:ArcMemo",
     "best-of-n": "agents.best_of_n.agent:BestOfN",
     "direct": "agents.direct.agent:Direct",
     "empirical-mcts": "agents.empirical_mcts.agent:EmpiricalMCTS",

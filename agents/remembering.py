@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import JsonValue
 
@@ -41,6 +41,7 @@ K: Final = 10
 MAX_TOKENS: Final = 2000
 MAX_QUESTION: Final = 2000
 Find = Callable[[Memory, Actor, RunSpec], Awaitable[Sequence[RecallHit]]]
+Read = TypeVar("Read")
 
 log = get_logger(__name__)
 
@@ -93,6 +94,10 @@ class Remembering:
     async def find(self, find: Find) -> Sequence[RecallHit]:
         """What an agent finds in its own way, as the owner of the run. Raises as `recall` does."""
         return await find(self._memory, self._actor, self._spec)
+
+    async def look(self, read: Callable[[Memory, Actor, RunSpec], Awaitable[Read]]) -> Read:
+        """What an agent reads of the vaults before it recalls anything, as the owner of the run. Raises as `read` does."""
+        return await read(self._memory, self._actor, self._spec)
 
     async def draw(
         self,

@@ -42,6 +42,7 @@ from runtime.llm.pool import LLMs
 from runtime.recorder import Recorder
 from runtime.retry import RetryPolicy
 from runtime.runs import Claim, RunRecord, RunStore
+from runtime.sandbox.base import Sandbox
 from runtime.settings import Settings
 from runtime.telemetry import get_logger, metrics, span_run
 
@@ -64,6 +65,7 @@ class Parts:
     saver: BaseCheckpointSaver[str]
     verifiers: Verifiers
     memory: Memory
+    sandbox: Sandbox | None = None
 
 
 class Runner:
@@ -247,6 +249,8 @@ class Runner:
                     done=claim.steps,
                     remembering=Remembering(self._parts.memory, record.spec, owner=record.owner),
                     learning=Learning(self._parts.memory, record.spec, run_id=record.id, owner=record.owner),
+                    sandbox=self._parts.sandbox,
+                    owner=record.owner,
                 )
                 answer = await agent.run(parse_input(record.spec.input), ctx)
                 await ctx.settle()

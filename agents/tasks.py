@@ -153,15 +153,17 @@ class ArcInput(Part):
 
 
 class ArcTask(Part):
-    """Grids by example: what turns each train input into its output, for the test inputs."""
+    """Grids by example: what turns each train input into its output, for the test inputs. `id` is the name that the problem
+    has elsewhere; no model is shown it."""
 
     prompt: ClassVar[PromptFile | None] = PROMPTS["arc"]
     kind: Literal["arc"] = "arc"
+    id: str | None = Field(None, min_length=1, max_length=200)
     train: list[ArcPair] = Field(min_length=1)
     test: list[ArcInput] = Field(min_length=1)
 
     def messages(self) -> list[Message]:
-        text = json.dumps(self.model_dump(exclude={"kind"}), separators=(",", ":"))
+        text = json.dumps(self.model_dump(exclude={"kind", "id"}), separators=(",", ":"))
         return [Message("user", PROMPTS["arc"].render(task=text))]
 
 

@@ -26,10 +26,12 @@ from gpu.engine_env import engine_for, is_complete
 from gpu.packaged_models import is_model_ready
 from runtime import migrate
 from runtime.db import open_database
-from runtime.errors import MnemeError, ModelError, boundary
+from runtime.errors import MnemeError, ModelError, SandboxUnavailable, boundary
 from runtime.ids import SYSTEM
 from runtime.keys import KeyStore
 from runtime.llm.registry import resolve
+from runtime.sandbox.pool import choose
+from runtime.sandbox.probe import offered
 from runtime.settings import Loaded, Settings, known_keys
 
 OURS: Final = ("agents", "memory", "search", "runtime", "gpu", "api", "evals")
@@ -82,6 +84,7 @@ async def examine(loaded: Loaded) -> Diagnosis:
         ("encoder", doctor_store.encoder),
         ("index", doctor_store.index),
         ("memories", doctor_store.backlog),
+        ("sandbox", _sandbox),
         *_model_checks(settings),
     ]
     checks = []
@@ -177,6 +180,15 @@ async def _traces(settings: Settings) -> Check:
         return Check("traces", True, "off; nothing is sent")
     there = find_spec("opentelemetry.exporter") is not None
     return Check("traces", there, f"sent to {mask_urls(endpoint)}", "pip install 'mneme[otlp]'")
+
+
+async def _sandbox(settings: Settings) -> Check:
+    offer = await anyio.to_thread.run_sync(offered)
+    try:
+        level = choose(offer, settings.sandbox)
+    except SandboxUnavailable as error:
+        return Check("sandbox", False, error.message, "what is missing stands above; docs/operations.md, Sandbox")
+    return Check("sandbox", True, f"{offer}; a server runs no code at this level" if level == "reduced" else str(offer))
 
 
 def _model_checks(settings: Settings) -> list[Examination]:

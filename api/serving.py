@@ -56,10 +56,17 @@ async def stop_on_signals() -> AsyncIterator[Stop]:
             async for number in signals:
                 stop.ask(number)
 
+    # What the caller's block raises is kept until the group is closed, so that it arrives as itself, with its own exit code.
+    failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listen)
-        yield stop
+        try:
+            yield stop
+        except Exception as error:  # noqa: BLE001 - raised again below
+            failure = error
         tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 def check_bind(settings: Settings, *, key_exists: bool) -> None:

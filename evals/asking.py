@@ -6,6 +6,7 @@ output. What broke for a reason outside the agent gives no record. Source: evalu
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,7 @@ PASSING: Final = frozenset(
     {"model_unavailable", "model_overloaded", "storage_error", "interrupted", "cancelled", "run_lost"}
 )
 READ: Final = ("llm.call", "memory.read", "memory.written")
+RETRY: Final = ".retry"
 MAX_EVENTS: Final = 1_000_000
 CANCEL_S: Final = 10.0
 STOPPED: Final = "the evaluation was interrupted"
@@ -126,6 +128,7 @@ class Desk:
             error=error,
             chance=sample.chance,
             meta=dict(sample.meta),
+            parts=score.parts,
         )
 
 
@@ -145,7 +148,27 @@ def usage_of(run: RunRecord, events: Sequence[Event]) -> Usage:
         memory_reads=sum(isinstance(e.payload, MemoryRead) and e.payload.shown == "shown" for e in events),
         memory_writes=sum(isinstance(event.payload, MemoryWritten) for event in events),
         estimated=any(call.estimated for call in calls),
+        by_depth=by_depth(events),
     )
+
+
+def by_depth(events: Sequence[Event]) -> tuple[tuple[int, int], ...]:
+    """Calls and tokens up to each depth; see `Usage`. A second try is a call of the purpose `….retry`, and the last part of
+    the name of its step says the how many-th it is."""
+    spent: dict[int, list[int]] = {}
+    for event in events:
+        call = event.payload
+        if isinstance(call, LlmCall):
+            last = (event.step or "").rpartition(".")[2]
+            depth = int(last) if call.purpose.endswith(RETRY) and last.isdecimal() else 0
+            here = spent.setdefault(depth, [0, 0])
+            here[0] += 1
+            here[1] += call.usage.prompt_tokens + call.usage.completion_tokens
+    if not any(spent):
+        return ()
+    each = [spent.get(depth, (0, 0)) for depth in range(max(spent) + 1)]
+    calls, tokens = ([number[n] for number in each] for n in range(2))
+    return tuple(zip(itertools.accumulate(calls), itertools.accumulate(tokens), strict=True))
 
 
 def memories(events: Sequence[Event], reading: Reading) -> tuple[tuple[str, ...], tuple[str, ...]]:

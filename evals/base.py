@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args, runtime_checkable
 
 from pydantic import BaseModel, JsonValue
 
@@ -19,12 +19,28 @@ from memory.types import Draft
 from runtime import textsafe
 from runtime.types import JsonObject
 
-__all__ = ["SPLITS", "Answer", "DataSet", "Grader", "Sample", "Score", "Split", "Suite", "SuiteSpec", "digest"]
+if TYPE_CHECKING:
+    from evals.records import Record
+
+__all__ = [
+    "SPLITS",
+    "Answer",
+    "DataSet",
+    "Grader",
+    "Sample",
+    "Score",
+    "Split",
+    "Suite",
+    "SuiteSpec",
+    "TellsMore",
+    "digest",
+]
 
 Split = Literal["test", "validation", "train", "experience"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
-# boxed: in the last \boxed{}; stated: "the answer is N"; bare: the last number; token: as a word of its own.
-How = Literal["boxed", "stated", "bare", "token"]
+# boxed: in the last \boxed{}; stated: "the answer is N"; tagged: between <answer> tags; bare: the last number, or the whole
+# reply; token: as a word of its own; grid: the last grids of the reply; attempts: in the detail of the answer.
+How = Literal["boxed", "stated", "tagged", "bare", "token", "grid", "attempts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +87,8 @@ class Score:
     """What an answer is worth, from 0 to 1.
 
     `answer` is what was read from the reply and votes, None when there is none that counts; `how` it was found.
-    `fallback`: what the reply would be worth if the answer that the fallback finds counted; reported apart.
+    `fallback`: what the reply would be worth if the answer that the fallback finds counted; reported apart. `parts`: what is
+    kept in the record for figures of the suite's own (`TellsMore`).
     """
 
     value: float
@@ -79,6 +96,7 @@ class Score:
     how: How | None
     fallback: float | None = None
     detail: str = ""
+    parts: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @property
     def correct(self) -> bool:
@@ -95,13 +113,15 @@ class Grader(Protocol):
 @dataclass(frozen=True, slots=True)
 class SuiteSpec:
     """What is known of a suite without running it. `sets`: the built-in data sets that are asked when none is named;
-    `version` grows when the same answers would get other scores."""
+    `version` grows when the same answers would get other scores. `by_id`: an id names the same problem in every suite and
+    data set, so a memory that came from a problem of that id is not read where it is asked (evals/guards.py)."""
 
     name: str
     version: int
     description: str
     sets: tuple[str, ...]
     options: type[BaseModel]
+    by_id: bool = False
 
 
 class Suite(Protocol):
@@ -116,6 +136,23 @@ class Suite(Protocol):
 
     async def score(self, sample: Sample, answer: Answer, grader: Grader) -> Score:
         """Grade an answer. Raises nothing: what cannot be read is worth nothing."""
+        ...
+
+
+@runtime_checkable
+class TellsMore(Protocol):
+    """Optional ability of a suite: figures of its own beside the accuracy, and a picture of one attempt."""
+
+    def figures(self, records: Sequence[Record]) -> JsonObject:
+        """From the records of an evaluation, for `figures` of its summary. Pure."""
+        ...
+
+    def lines(self, told: Mapping[str, Any]) -> list[str]:
+        """These figures as lines of the report."""
+        ...
+
+    def picture(self, asked: Mapping[str, Any], record: Record, *, colour: bool) -> str:
+        """One attempt for a terminal; `asked` is the line of samples.jsonl, with the gold answer."""
         ...
 
 

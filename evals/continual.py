@@ -104,7 +104,7 @@ class GrowingStore:
             return
         shelf, base = self._shelf, self._shelf.plan.vault
         if base is not None:
-            await guards.refuse_leaks(shelf.memory, shelf.runs, shelf.actor, [base])
+            await guards.refuse_leaks(shelf.memory, shelf.runs, shelf.actor, [base], shelf.asked)
         vault = await vaults.make(shelf.memory, shelf.actor, self.name)
         if base is not None:
             await vaults.copy(shelf.memory, shelf.actor, base, vault)

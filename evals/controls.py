@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import anyio.to_thread
 
+from agents.tasks import parse_input
 from evals.lift import CONTROLS, Control
 from evals.loading import Loader
 from evals.log import Log
@@ -19,9 +19,8 @@ from evals.plan import Plan
 from evals.preparing import Origin, prepare
 from evals.report import controls_of
 from evals.runner import Bench
+from evals.voting import voter_of
 from runtime.errors import InvalidInput
-
-VOTE: Final = "self-consistency"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,8 @@ async def build(bench: Bench, plan: Plan, words: Sequence[str], loader: Loader, 
     return Built(log, vault)
 
 
-def plan_of(control: Control, plan: Plan, main: str) -> Plan | None:
-    """The plan of a control; None where there is no such control of it."""
+def plan_of(control: Control, plan: Plan, main: str, kind: str) -> Plan | None:
+    """The plan of a control over tasks of that kind; None where there is no such control of it."""
     off = replace(plan, memory="off", vault=None, placebo=False, orders=1, batch=1)
     match control:
         case "without":
@@ -60,7 +59,8 @@ def plan_of(control: Control, plan: Plan, main: str) -> Plan | None:
         case "placebo":
             return replace(plan, placebo=True) if plan.memory == "warm" else None
         case "equal_calls":
-            return replace(off, agent=VOTE, config={}, equal_calls_to=main)
+            voter = voter_of(kind)
+            return replace(off, agent=voter.agent, config=voter.config, equal_calls_to=main)
 
 
 async def run_controls(bench: Bench, main: Log, loader: Loader) -> list[Log]:
@@ -70,9 +70,11 @@ async def run_controls(bench: Bench, main: Log, loader: Loader) -> list[Log]:
     if plan.memory == "off" or plan.placebo:
         raise InvalidInput("controls: belong to an evaluation with memory; add --memory", param="controls")
     there = await anyio.to_thread.run_sync(controls_of, bench.service.settings.home, main.id)
+    first = next(iter((await anyio.to_thread.run_sync(main.samples)).values()))
+    kind = parse_input(first["prompt"]).kind
     done = []
     for control in CONTROLS:
-        wanted = plan_of(control, plan, main.id)
+        wanted = plan_of(control, plan, main.id, kind)
         if control in there:
             done.append(await bench.resume(there[control], loader))
         elif wanted is not None:

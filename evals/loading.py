@@ -68,9 +68,13 @@ class Loader:
     async def _built_in(self, item: BuiltIn) -> DataSet:
         for path in _places(self.folder, item):
             if path.is_file():
-                return await self._file(path, item.name, item.licence, item.split)
+                found = await self._file(path, item.name, item.licence, item.split)
+                if item.read is None:
+                    return found
+                return replace(found, records=tuple(await anyio.to_thread.run_sync(item.read, found.records)))
         if item.made is not None:
-            return DataSet(item.name, "made", item.licence, item.split, tuple(item.made()))
+            made = await anyio.to_thread.run_sync(item.made)
+            return DataSet(item.name, item.origin, item.licence, item.split, tuple(made))
         if item.hub is None:
             where = f"in {str(self.folder)!r}" if self.folder else "because no folder is set"
             raise UnknownName(

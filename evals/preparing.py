@@ -20,7 +20,7 @@ from evals import log as logs
 from evals import registry, vaults
 from evals.base import DataSet, Sample, Suite, digest
 from evals.continual import builder_of
-from evals.guards import refuse_leaks
+from evals.guards import Asked, asked_of, refuse_leaks
 from evals.lift import Control
 from evals.loading import Loader, samples_of
 from evals.log import Log
@@ -47,6 +47,11 @@ class Prepared:
     def streams(self) -> list[Stream]:
         """Every slot."""
         return streams(self.plan, self.samples)
+
+    @property
+    def asked(self) -> Asked:
+        """Of what there must be no memory."""
+        return asked_of(self.plan, self.suite.spec, self.samples)
 
     @property
     def expected(self) -> int:
@@ -95,7 +100,7 @@ async def begin(prepared: Prepared, service: Service, owner: str, origin: Origin
     built_by: str | None = None
     if plan.vault is not None:
         built_by = builder_of((await service.memory.vaults.get(actor, plan.vault)).vault.name)
-        await refuse_leaks(service.memory, service.store, actor, [plan.vault])
+        await refuse_leaks(service.memory, service.store, actor, [plan.vault], prepared.asked)
         held = {cube.id: text_of(cube) for cube in await vaults.live(service.memory, actor, plan.vault)}
         asked = {sample.id: prompt_of(sample) for sample in prepared.samples if sample.split == "test"}
         found = await anyio.to_thread.run_sync(overlaps, asked, held)

@@ -14,7 +14,8 @@ from evals.plan import Plan
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one attempt cost. `cached_tokens` are a part of the prompt tokens, `reasoning_tokens` of the generated ones;
-    `peak_tokens` is the longest prompt with its answer; `retries` are calls that had to be made again."""
+    `peak_tokens` is the longest prompt with its answer; `retries` are calls that had to be made again. `by_depth`: calls and
+    tokens without the agent's own second tries, with the first ones of these, and so on; empty when there are none."""
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -27,6 +28,7 @@ class Usage:
     memory_reads: int = 0
     memory_writes: int = 0
     estimated: bool = False
+    by_depth: tuple[tuple[int, int], ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -37,7 +39,8 @@ class Usage:
 @dataclass(frozen=True, slots=True)
 class Record:
     """One attempt at one sample. `answer` is what was read from the reply `output`; `stop_reason` is how the reply ended
-    (stop, length, …), `budget_exhausted`, or `failed` with an `error`, which counts as wrong. `fallback` see `Score`."""
+    (stop, length, …), `budget_exhausted`, or `failed` with an `error`, which counts as wrong. `fallback` and `parts`: see
+    `Score`."""
 
     suite: str
     data_sha256: str
@@ -67,6 +70,7 @@ class Record:
     error: str | None = None
     chance: float | None = None
     meta: Mapping[str, JsonValue] = field(default_factory=dict)
+    parts: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[int, int, int, str]:
@@ -81,7 +85,9 @@ class Record:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Record:
         """Read a line."""
-        values = {**data, "usage": Usage(**data["usage"])}
+        usage = data["usage"]
+        by_depth = tuple((calls, tokens) for calls, tokens in usage.get("by_depth", ()))
+        values = {**data, "usage": Usage(**{**usage, "by_depth": by_depth})}
         return cls(**{**values, "memory_ids": tuple(data["memory_ids"]), "written_ids": tuple(data["written_ids"])})
 
 

@@ -16,9 +16,13 @@ from runtime.errors import InvalidInput, UnknownName, boundary
 
 SUITES: Final = {
     "aime": "evals.suites.competition:Aime",
+    "arc1": "evals.suites.arc:Arc1",
+    "arc1d": "evals.suites.reasoning:Arc1d",
+    "arc2": "evals.suites.arc:Arc2",
     "gsm8k": "evals.suites.competition:Gsm8k",
     "hmmt": "evals.suites.competition:Hmmt",
     "math500": "evals.suites.competition:Math500",
+    "reasoning": "evals.suites.reasoning:Reasoning",
     "small": "evals.suites.small:Small",
 }
 GROUP: Final = "mneme.suites"
@@ -43,6 +47,11 @@ def get(name: str) -> Suite:
     near = difflib.get_close_matches(name, names(), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise UnknownName(f"suite {name!r}: no such suite; expected one of {', '.join(names())}{hint}", param="suite")
+
+
+def known(name: str) -> Suite | None:
+    """The suite of that name; None when the package that had it is gone, so that its evaluations can still be read."""
+    return get(name) if name in names() else None
 
 
 def options_of(suite: Suite, given: Mapping[str, JsonValue]) -> BaseModel:

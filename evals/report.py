@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from evals import log as logs
+from evals import registry
+from evals.base import TellsMore
 from evals.compare import Comparison, Side, compare
 from evals.cost import Prices, cost_of
 from evals.lift import CONTROLS, Control, lift
 from evals.log import Log
 from evals.records import Header
 from evals.summary import curve, summarise
-from runtime.errors import UnknownName
+from runtime.errors import InvalidInput, UnknownName
 
 
 def side_of(log: Log, name: str | None = None) -> Side:
@@ -135,6 +137,9 @@ def text(told: Mapping[str, Any]) -> str:
     if told.get("learning"):
         quarters = ", ".join(f"{100 * part['accuracy']:.1f}" for part in told["learning"])
         lines.append(f"by quarters of the order: {quarters}")
+    suite = registry.known(told["suite"])
+    if isinstance(suite, TellsMore) and told.get("figures"):
+        lines += ["", *suite.lines(told["figures"])]
     lines += ["", *_cost(told["cost"])]
     if building := told.get("building"):
         lines += _built(building)
@@ -148,6 +153,25 @@ def text(told: Mapping[str, Any]) -> str:
     if told["notes"]:
         lines += ["", *(f"note: {note}" for note in told["notes"])]
     return "\n".join(lines)
+
+
+def picture(log: Log, item_id: str, *, colour: bool) -> str:
+    """The attempts at one item as the suite draws them. Raises `UnknownName` for an item that has no record, `InvalidInput`
+    for a suite that draws nothing."""
+    suite = registry.known(log.header().plan.suite)
+    if not isinstance(suite, TellsMore):
+        raise InvalidInput(
+            f"suite {log.header().plan.suite!r}: has no picture of an item; leave --item out", param="item"
+        )
+    records = [record for record in log.records() if record.item_id == item_id]
+    if not records:
+        raise UnknownName(f"item {item_id!r}: evaluation {log.id!r} has no record of it", param="item")
+    asked = log.samples()[item_id]
+    parts = []
+    for record in records:
+        told = f"{item_id}  seed {record.seed}, attempt {record.attempt}: {record.detail or record.error or ''}"
+        parts.append(f"{told}\n\n{suite.picture(asked, record, colour=colour)}")
+    return "\n\n".join(parts)
 
 
 def comparison_text(told: Mapping[str, Any]) -> str:

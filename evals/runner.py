@@ -32,6 +32,7 @@ from evals.plan import Plan, Slot, Stream, batches
 from evals.preparing import Origin, Prepared, again, begin, prepare
 from evals.stores import EmptyStores, NoStore, PreparedStore, Shelf, Store
 from evals.summary import summarise
+from evals.voting import with_calls
 from memory.types import Actor
 from runtime.errors import InvalidInput, MnemeError
 
@@ -91,7 +92,7 @@ class Evaluation:
         self._bench = bench
         self._prepared = prepared
         self._log = log
-        self._shelf = Shelf(service.memory, service.store, Actor(bench.owner), log.id, prepared.plan)
+        self._shelf = Shelf(service.memory, service.store, Actor(bench.owner), log.id, prepared.plan, prepared.asked)
         self._records = {record.key: record for record in log.records()}
         self._expected = prepared.expected
         self._limiter = anyio.CapacityLimiter(bench.jobs)
@@ -211,7 +212,7 @@ class Evaluation:
     def _config(self, slot: Slot) -> dict[str, JsonValue]:
         config = dict(self._prepared.plan.config)
         if self._calls is not None:
-            config["n"] = self._calls.get(slot.sample.id, 1)
+            config |= with_calls(self._prepared.plan.agent, self._calls.get(slot.sample.id, 1))
         return config
 
     async def _sum_up(self) -> None:

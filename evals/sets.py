@@ -5,12 +5,13 @@ Nothing is shipped but tasks that are made on the spot. Source: evaluation sheet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from evals.base import Split
-from evals.suites import generated, small
+from evals.suites import arc_data, generated, reasoning, small
 
 MATHARENA: Final = "text MIT (MathArena); the problems belong to the organisers of the contest"
 MAA: Final = "text MIT (MathArena); problems © MAA"
@@ -33,7 +34,8 @@ class HubRef:
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
     """`file`: its place in a folder of data sets; `licence` is that of the file, the hub says its own. `made`: makes the
-    records where there is no file."""
+    records where there is no file, `origin` says out of what. `read`: the records behind the lines of a file that holds
+    something else, such as ids."""
 
     name: str
     file: str | None = None
@@ -41,6 +43,8 @@ class BuiltIn:
     hub: HubRef | None = None
     split: Split = "test"
     made: Callable[[], list[dict[str, Any]]] | None = None
+    origin: str = "made"
+    read: Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]] | None = None
 
 
 _ALL: Final = (
@@ -62,5 +66,32 @@ _ALL: Final = (
     BuiltIn("fact_recall", "small_model/fact_recall.jsonl", "CC0", made=generated.fact_recall),
     BuiltIn("equations", "small_model/equations.jsonl", "CC0", made=generated.equations),
     BuiltIn("sums", None, "CC0", made=small.sums),
+    *(
+        BuiltIn(
+            f"{version}-{part}",
+            None,
+            arc_data.LICENCE,
+            split=split,
+            made=partial(arc_data.records, version, part),
+            origin=arc_data.source(version),
+        )
+        for version in arc_data.VERSIONS
+        for part, split in arc_data.SPLITS.items()
+    ),
+    *(
+        BuiltIn(name, "arc/splits.jsonl", arc_data.LICENCE, split=split, read=partial(arc_data.subset, name))
+        for name, split in arc_data.SUBSETS.items()
+    ),
+    *(
+        BuiltIn(
+            f"rg-{name}",
+            reasoning.FILE,
+            reasoning.LICENCE,
+            made=partial(reasoning.made, name),
+            origin=f"{reasoning.PACKAGE}: {name}",
+            read=partial(reasoning.seeded, f"rg-{name}"),
+        )
+        for name in reasoning.GENERATORS
+    ),
 )
 BUILT_IN: Final[Mapping[str, BuiltIn]] = {item.name: item for item in _ALL}

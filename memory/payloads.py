@@ -59,23 +59,25 @@ class Parameter(Payload):
 
 
 class Concept(Payload):
-    """A typed, parameterised idea of how puzzles work. Source: ArcMemo, PS format."""
+    """A typed, parameterised idea of how puzzles work; `used_in` names the problems. Source: ArcMemo, PS format."""
 
     concept: str
     kind: str | None = None
-    parameters: list[Parameter] = []
+    routine_subtype: str | None = None
     output_typing: str | None = None
+    parameters: list[Parameter] = []
+    description: str | None = None
     cues: list[str] = []
     implementation: list[str] = []
     used_in: list[str] = []
 
 
 class Lesson(Payload):
-    """A situation and what to do in it. Source: ArcMemo, OE format."""
+    """A situation and what to do in it; `source` is the problem that it came from. Source: ArcMemo, OE format."""
 
     situation: str
     suggestion: str
-    task: str | None = None
+    source: str | None = None
 
 
 class Note(Payload):

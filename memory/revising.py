@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from memory import access, audit, explain, merging, reviews, store
+from memory import access, audit, explain, merging, reviews, rows, store
 from memory.access import Access
 from memory.admitting import poisoning, secrets
 from memory.changes import admissible, applied
@@ -33,7 +33,7 @@ from memory.spaces import Spaces
 from memory.store import NewMemory, Vectors
 from memory.tables import MemoryRow, VersionRow
 from memory.tx import Tx
-from memory.types import Actor, MemCube
+from memory.types import LIVE, Actor, MemCube, SemanticType
 from runtime.errors import Forbidden, StorageError
 from runtime.ids import new_id
 from runtime.telemetry import get_logger
@@ -86,12 +86,14 @@ class Revising:
         new_ids: Sequence[str],
         texts: Sequence[str],
         alike: Filter,
+        subjects: Sequence[str] = (),
     ) -> Revised:
         """Apply what `decide` says in one transaction; it may be called twice, so it must be pure.
 
         `about`: the memories that it wants to see, `new_ids`: the ids that it may give to new ones, `texts`: the texts that
-        it may write, `alike`: where memories that say the same are looked for (the vault is put in). The same `token` again
-        gives what was done the first time. Text that holds a secret, or talks to a model, waits for a person as a new memory
+        it may write, `alike`: where memories that say the same are looked for (the vault is put in), `subjects`: it also
+        sees the memories about these, of the types of `alike`, whoever wrote them meanwhile. The same `token` again gives
+        what was done the first time. Text that holds a secret, or talks to a model, waits for a person as a new memory
         and never gets into an old one. Raises `UnknownName`, `Forbidden`, `Conflict`, `StorageError`; then nothing is done.
         """
         vault_id = await self.check(actor, vault)
@@ -106,11 +108,14 @@ class Revising:
         def work(tx: Tx) -> Revised:
             allowed = access.vault(tx, vault_id, "write", alone=True)
             access.need_open(allowed)
-            done = _done(tx, token, [*about, *new_ids])
+            named = _named(tx, allowed, subjects, alike.semantic_types)
+            done = _done(tx, token, [*about, *new_ids, *(cube.id for cube in named)])
             if done:
                 return Revised(done)
+            live = tuple(cube for cube in named if cube.state in LIVE)
+            free = _free(tx, allowed, [*wanted, *(cube.id for cube in live)])
             hand = _Hand(tx, allowed, token, vectors, doubts, made)
-            return hand.apply(decide(There(_free(tx, allowed, wanted), near, alike_texts)))
+            return hand.apply(decide(There(free, near, alike_texts, live)))
 
         revised = await self._core.write(actor, work)
         await self._indexed([each.id for each in revised.written])
@@ -256,6 +261,17 @@ def _free(tx: Tx, allowed: Access, ids: Sequence[str]) -> dict[str, MemCube]:
         and not cube.pinned
         and not lifetime_over(cube.state, cube.expires_at, cube.sensitivity, tx.now)
     }
+
+
+def _named(tx: Tx, allowed: Access, subjects: Sequence[str], kinds: Sequence[SemanticType]) -> list[MemCube]:
+    """The memories of the vault about these subjects that the actor sees, in any state, the oldest first."""
+    if not subjects:
+        return []
+    query = rows.SELECT.where(
+        MemoryRow.vault_id == allowed.vault.id, MemoryRow.subject.in_(subjects), MemoryRow.semantic_type.in_(kinds)
+    )
+    found = (rows.cube(row, tx.now) for row in tx.connection.execute(query.order_by(MemoryRow.seq)))
+    return [cube for cube in found if allowed.sees(cube.sensitivity)]
 
 
 def _done(tx: Tx, token: str, ids: Sequence[str]) -> tuple[Written, ...]:

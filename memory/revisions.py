@@ -56,11 +56,13 @@ Revision = Insert | Rewrite | Remove | Skip
 @dataclass(frozen=True, slots=True)
 class There:
     """What the decision is given. `memories`: those that were asked for, in use and free to be changed, as they are;
-    `near`: for a text the memories of the vault that say the same; `alike`: whether two of the new texts do."""
+    `near`: for a text the memories of the vault that say the same; `alike`: whether two of the new texts do; `named`: the
+    live ones about the subjects that were asked for, the oldest first (those that may be changed are in `memories` too)."""
 
     memories: Mapping[str, MemCube]
     _near: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _alike: Callable[[str, str], bool] = lambda a, b: a == b
+    named: tuple[MemCube, ...] = ()
 
     def near(self, text: str) -> tuple[str, ...]:
         """The ids of memories that say what this text says and are still there."""

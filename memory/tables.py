@@ -133,6 +133,7 @@ class MemoryRow(Base):
         ),
         Index("ix_memories_state", "vault_id", "state", "expires_at"),
         Index("ix_memories_subject", "vault_id", "subject", "attribute"),
+        Index("ix_memories_type", "vault_id", "semantic_type", "seq"),
         Index("ix_memories_session", "vault_id", "session_id", "position"),
         Index("ix_memories_expires", "expires_at"),
     )

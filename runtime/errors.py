@@ -14,6 +14,7 @@
     │   ├── ModelRejected           it answered 4xx; never retried
     │   ├── ModelOverloaded         it answered 429 or 5xx
     │   └── MalformedReply          what it answered is not the protocol, or not the schema after the repair turns
+    ├── SandboxUnavailable      model-written code cannot be run here as safely as the settings ask
     ├── StorageError                the database boundary: locked, full, unreachable
     ├── RunStopped                  not a failure: the run ends for a reason outside the agent
     │   ├── RunCancelled            somebody asked for it
@@ -138,6 +139,12 @@ class MalformedReply(ModelError):
 
     code = "malformed_reply"
     retryable = True
+
+
+class SandboxUnavailable(MnemeError):
+    """Model-written code cannot be run: no level that the settings accept works here, or no worker can be started."""
+
+    code = "sandbox_unavailable"
 
 
 class StorageError(MnemeError):

@@ -63,6 +63,9 @@ class EngineSettings(Section):
     kv_space_gib: int = Field(1, ge=1, description="CPU only: memory for the KV cache")
     block_size: int | None = Field(None, description="default: 32 on CPU, the engine's own on CUDA")
     enforce_eager: bool | None = Field(None, description="default: true on CPU, false on CUDA")
+    dtype: Literal["bfloat16", "float16", "float32"] | None = Field(
+        None, description="default: float32 on a CPU that emulates bfloat16, else the model's own"
+    )
     omp_threads_bind: str = Field("auto", description="CPU only: VLLM_CPU_OMP_THREADS_BIND")
     extra_args: list[str] = []
     ready_timeout_s: float = Field(900.0, gt=0)
@@ -150,6 +153,18 @@ class EvalSettings(Section):
     prices: Path | None = Field(None, description="TOML table of what a million tokens cost, by model")
 
 
+class SandboxSettings(Section):
+    """How model-written code is shut in. `mneme doctor` says which level this machine has."""
+
+    min_level: Literal["strong", "standard"] = Field("standard", description="code is not run with less than this")
+    allow_weak: bool = Field(
+        False,
+        description="make do without Landlock when even `standard` is missing; development only, never in a server",
+    )
+    workers: int | None = Field(None, ge=1, le=256, description="default: one for each processor")
+    seconds: float = Field(2.0, gt=0, le=600, description="wall and CPU time of one program")
+
+
 class TelemetrySettings(Section):
     """Logs and traces. Never the content of prompts or answers at INFO."""
 
@@ -175,6 +190,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     runs: RunSettings = RunSettings()
     evals: EvalSettings = EvalSettings()
+    sandbox: SandboxSettings = SandboxSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @field_validator("home")

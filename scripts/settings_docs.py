@@ -23,6 +23,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "llm.api_key": "secret",
     "engine.block_size": 32,
     "engine.enforce_eager": True,
+    "engine.dtype": "float32",
     "embed.base_url": "http://127.0.0.1:8001/v1",
     "embed.api_key": "secret",
     "embed.dim": 768,
@@ -33,6 +34,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "auth.required": True,
     "evals.data": "/srv/data",
     "evals.prices": "/etc/mneme/prices.toml",
+    "sandbox.workers": 2,
     "telemetry.otlp_endpoint": "http://127.0.0.1:4318/v1/traces",
 }
 

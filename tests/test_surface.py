@@ -28,7 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS: dict[str, set[str]] = {
     "serve": {"--host", "--port", "--workers"},
     "worker": set(),
-    "run": {"--budget-tokens", "--config", "--file", "--json", "--memory", "--model", "--seed", "--vault", "-C"},
+    "run": {
+        *("--budget-tokens", "--config", "--file", "--json", "--memory", "--model", "--seed", "--task", "--vault", "-C"),
+    },
     "agents list": {"--json"},
     "agents show": {"--json"},
     "models list": {"--json"},
@@ -66,7 +68,7 @@ COMMANDS: dict[str, set[str]] = {
         "-S",
     },
     "eval list": {"--json", "--suites"},
-    "eval show": {"--json", "--prices"},
+    "eval show": {"--item", "--json", "--prices"},
     "eval compare": {"--json", "--prices"},
     "eval export": {"--file", "--format", "-o"},
     "version": {"--json"},
@@ -98,7 +100,7 @@ COMMANDS: dict[str, set[str]] = {
     "memory delete": {"--json", "--reason"},
     "memory purge": {"--json", "--yes"},
 }
-AGENTS = {"direct", "best-of-n", "empirical-mcts", "self-consistency"}
+AGENTS = {"arcmemo", "direct", "best-of-n", "empirical-mcts", "self-consistency"}
 ROUTES = {
     "GET /api/agents",
     "GET /api/agents/{name}",

@@ -13,7 +13,7 @@ import pytest
 from api.doctor import OURS
 
 ROOT = Path(__file__).resolve().parent.parent
-READ_AT_RUN_TIME = ("*.py", "*.md", "*.html", "*.css", "*.js", "*.svg", "*.mako", "*.lock", "py.typed")
+READ_AT_RUN_TIME = ("*.py", "*.md", "*.html", "*.css", "*.js", "*.svg", "*.mako", "*.json", "*.lock", "py.typed")
 
 
 @pytest.fixture(scope="module")

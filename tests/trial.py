@@ -27,6 +27,7 @@ from runtime.llm.pool import LLMs
 from runtime.llm.scripted import Rule, Script, Scripted
 from runtime.migrate import upgrade
 from runtime.runs import RunRecord, RunSpec, RunStore
+from runtime.sandbox.pool import open_sandbox
 from runtime.settings import load
 from runtime.types import JsonSchema, Message, Sampling, ToolSpec
 
@@ -139,7 +140,13 @@ class Trial:
 @asynccontextmanager
 async def open_trial(home: Path, *rules: Rule, database_url: str | None = None) -> AsyncIterator[Trial]:
     """A trial in an empty folder; with the address of one, on another database."""
-    quick = {"runs.flush_ms": 5, "llm.retries": 0, "database.synchronous": "NORMAL", "embed.model": "hashing-384"}
+    quick = {
+        "runs.flush_ms": 5,
+        "llm.retries": 0,
+        "database.synchronous": "NORMAL",
+        "embed.model": "hashing-384",
+        "sandbox.workers": 1,
+    }
     settings = load({"home": str(home), **quick, "database.url": database_url}, env={})
     upgrade(settings.settings)
     async with AsyncExitStack() as stack:
@@ -158,6 +165,7 @@ async def open_trial(home: Path, *rules: Rule, database_url: str | None = None) 
             saver=await stack.enter_async_context(open_saver(settings.settings)),
             verifiers=await stack.enter_async_context(open_verifiers()),
             memory=await stack.enter_async_context(open_memory(settings.settings, db)),
+            sandbox=await stack.enter_async_context(open_sandbox(settings.settings)),
         )
         yield Trial(parts, llm, Runner(parts))
 

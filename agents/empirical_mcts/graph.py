@@ -17,10 +17,11 @@ from agents.base import Answer, Step
 from agents.empirical_mcts.config import EmpiricalMCTSConfig
 from agents.empirical_mcts.experiences import DoStep, Experiences
 from agents.empirical_mcts.problem import Question
-from agents.empirical_mcts.prompting import PROMPTS, base_prompt, contract_of, fit, question_text, visible
+from agents.empirical_mcts.prompting import PROMPTS, base_prompt, contract_of, fit, question_text
 from agents.empirical_mcts.tracing import Trace
 from agents.graphs import Work
 from agents.remembering import question_of
+from agents.thinking import visible
 from runtime.errors import BudgetExhausted, ModelError
 from runtime.events import NodeSelected, ReasoningDelta, StepCompleted, TextDelta
 from runtime.prompts import load_prompt

@@ -29,13 +29,13 @@ from agents.empirical_mcts.prompting import (
     fit,
     placed,
     question_text,
-    visible,
 )
 from agents.empirical_mcts.tracing import Trace, unit_of
 from agents.graphs import Work
 from agents.memory_block import block as memory_block
 from agents.memory_block import placed as with_memories
 from agents.sampling import sampling_of
+from agents.thinking import visible
 from runtime.errors import MalformedReply, ModelError
 from runtime.events import StepCompleted
 from runtime.types import JsonObject, Sampling

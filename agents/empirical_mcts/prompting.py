@@ -8,7 +8,6 @@ Source: empirical_mcts §3.1, §3.2, §3.4, §3.7.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -33,9 +32,6 @@ MAX_BLOCK_TOKENS: Final = 1_500
 MAX_ANSWER_TOKENS: Final = 12_000
 NOTHING: Final = "none"
 CUT: Final = "\n[… {} characters are left out here …]\n"
-THINKING: Final = re.compile(r"\A\s*<(think|thinking|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL)
-# Some chat templates open the thinking before the model writes: its end stands in the text, its beginning does not.
-THOUGHT: Final = re.compile(r"\A(?:(?!<(?:think|thinking|reasoning)>).)*?</(?:think|thinking|reasoning)>", re.DOTALL)
 # What an answer to a task of each kind must look like, in the words that end every prompt.
 FORMS: Final[Mapping[TaskKind, str]] = {
     "chat": "answer in the form, the language and the length that the request asks for, and give nothing else.",
@@ -62,11 +58,6 @@ def fit(prompt: str, contract: str) -> str | None:
     if len(text) > MAX_PROMPT_CHARS:
         text = text[:MAX_PROMPT_CHARS].rsplit(None, 1)[0]
     return f"{text}\n\n{contract}" if text else None
-
-
-def visible(text: str) -> str:
-    """The answer without the thinking that some servers leave in it: a first block in marks, or all up to the end of one."""
-    return THOUGHT.sub("", THINKING.sub("", text)).strip()
 
 
 def question_text(task: Task) -> str:

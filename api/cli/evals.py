@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import anyio
 import typer
 
-from api.cli.output import AsJson, print_json, remark, table
+from api.cli.output import AsJson, in_colour, print_json, remark, table
 from api.cli.run import parse_config
 from runtime.errors import InvalidInput
 from runtime.settings import Settings, load
@@ -141,11 +142,21 @@ def list_(
 
 
 @app.command()
-def show(id_: Id, prices: PriceTable = None, as_json: AsJson = False) -> None:
+def show(
+    id_: Id,
+    item: Annotated[
+        str | None, typer.Option(help="Instead: the attempts at this item, where the suite draws them.")
+    ] = None,
+    prices: PriceTable = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the report of an evaluation, with its controls."""
     from evals import report
 
     settings, log = _found(id_)
+    if item is not None:
+        print(report.picture(log, item, colour=in_colour(sys.stdout)))
+        return
     _print(report.full(settings.home, log, _prices(prices, settings)), as_json)
 
 
@@ -259,7 +270,7 @@ def _print_suites(as_json: bool) -> None:
     print(table(["suite", "data", "what it asks"], [[s.name, ", ".join(s.sets), s.description] for s in specs]))
     print()
     rows = [
-        [s.name, s.split, s.file or "–", str(s.hub or ("made" if s.made else "–")), s.licence]
+        [s.name, s.split, s.file or "–", str(s.hub or (s.origin if s.made else "–")), s.licence]
         for s in BUILT_IN.values()
     ]
     print(table(["data", "split", "file", "published", "licence of the file, or what is known"], rows))

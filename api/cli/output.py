@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -27,6 +27,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "".join(f"{cell:<{width}}  " for cell, width in zip(line, widths, strict=False)) + line[-1] for line in lines
     )
+
+
+def in_colour(stream: TextIO) -> bool:
+    """Whether what is printed there may carry colours: only on a terminal."""
+    return stream.isatty()
 
 
 def remark(text: str) -> None:

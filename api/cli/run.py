@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import anyio
 import typer
 
-from api.cli.output import AsJson, print_json
+from api.cli.output import AsJson, in_colour, print_json, remark
 from runtime.errors import InvalidInput
 from runtime.settings import load
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from api.cli.arc_task import ArcRun
     from runtime.types import JsonObject
 
 
@@ -25,6 +26,9 @@ def run(
     prompt: Annotated[str | None, typer.Argument(help="What to ask; `-` reads it from stdin.")] = None,
     file: Annotated[
         Path | None, typer.Option(help="Read the input from a file; .json may hold messages or a typed task.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="An ARC task instead: arc:ID, arc1:ID, arc2:ID or arc:v1-eval/ID.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A model of the model server.")] = None,
     vault: Annotated[list[str] | None, typer.Option(help="A vault to read; repeatable.")] = None,
@@ -43,18 +47,23 @@ def run(
     from runtime.run_types import RunSpec
 
     settings = load().settings
+    known = _known(task, prompt, file)
     spec = RunSpec(
         agent=agent,
-        input=_input(prompt, file),
+        input=known.sample.task if known else _input(prompt, file),
         model=model,
         vaults=tuple(vault or ()),
         memory=memory,
         budget=Budget(tokens=budget_tokens),
         config=parse_config(config or []),
         seed=-1 if seed is None else seed,
+        # What is learned on an evaluation task is known as that (evals/guards.py).
+        suite=known.suite if known else None,
     )
     telemetry.configure(settings)
     record = anyio.run(ask, settings, spec, None if as_json else Printer())
+    if known:
+        record = known.graded(record, colour=in_colour(sys.stderr), say=None if as_json else remark)
     if as_json:
         print_json(record)
     if record["status"] == "cancelled":
@@ -83,9 +92,19 @@ def parse_config(pairs: list[str]) -> JsonObject:
     return config
 
 
+def _known(task: str | None, prompt: str | None, file: Path | None) -> ArcRun | None:
+    if task is None:
+        return None
+    if prompt is not None or file is not None:
+        raise InvalidInput("expected exactly one of PROMPT, --file and --task", param="task")
+    from api.cli.arc_task import ArcRun
+
+    return ArcRun.of(task)
+
+
 def _input(prompt: str | None, file: Path | None) -> JsonValue:
     if (prompt is None) == (file is None):
-        raise InvalidInput("expected exactly one of PROMPT and --file", param="prompt")
+        raise InvalidInput("expected exactly one of PROMPT, --file and --task", param="prompt")
     if file is None:
         return sys.stdin.read() if prompt == "-" else prompt
     try:

@@ -75,8 +75,8 @@ class EvalList(Documented):
 
 
 class EvalBody(Documented):
-    """The report of an evaluation: `scores` with intervals, `cost`, and where there are such `building`, `learning` and
-    `lift`."""
+    """The report of an evaluation: `scores` with intervals, `cost`, and where there are such `building`, `learning`, `lift`
+    and `figures`, the suite's own."""
 
     id: str
     suite: str
@@ -102,6 +102,7 @@ class EvalBody(Documented):
     cost: dict[str, JsonValue]
     curve: list[dict[str, JsonValue]]
     learning: list[JsonValue] | None = None
+    figures: dict[str, JsonValue] | None = None
     building: dict[str, JsonValue] | None = None
     control_of: str | None = None
     control: str | None = None

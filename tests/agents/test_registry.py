@@ -11,7 +11,7 @@ import pytest
 from agents import registry
 from runtime.errors import MnemeError, UnknownName
 
-OURS = ("best-of-n", "direct", "self-consistency")
+OURS = ("arcmemo", "best-of-n", "direct", "self-consistency")
 
 
 def test_every_agent_is_there_under_the_name_it_gives_itself() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import re
 import signal
@@ -56,43 +58,25 @@ def env(tmp_path: Path, model: ScriptedProcess) -> dict[str, str]:
 def mneme(
     env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Mneme:
-    """Commands that only look or write a row, called in this process: starting Python costs a second each time."""
+    """Commands called in this process: starting Python costs seconds each time."""
     for name in set(os.environ) - set(env):
         monkeypatch.delenv(name)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: str, **more: str) -> Result:
+    def call(*arguments: str, stdin: str = "", **more: str) -> Result:
         for name, value in more.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["mneme", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             main()
         printed = capsys.readouterr()
+        logging.getLogger("dbos").handlers.clear()  # they write to what stood for the terminal in this test
         code = end.value.code
         return Result(code if isinstance(code, int) else int(code is not None), printed.out, printed.err)
-
-    return call
-
-
-@pytest.fixture
-def mneme_process(env: dict[str, str], tmp_path: Path) -> Mneme:
-    """Commands that execute runs or serve, in a process of their own."""
-
-    def call(*arguments: str, stdin: str = "", **more: str) -> Result:
-        done = subprocess.run(
-            [sys.executable, "-m", "api.cli", *arguments],
-            env=env | more,
-            cwd=tmp_path,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
 
     return call
 
@@ -128,7 +112,7 @@ def test_an_error_with_json_is_json_on_stdout(mneme: Mneme) -> None:
 
 def test_agents_are_listed_and_shown_with_their_options(mneme: Mneme) -> None:
     names = [item["name"] for item in mneme("agents", "list", "--json").json["items"]]
-    assert names == ["best-of-n", "direct", "empirical-mcts", "self-consistency"]
+    assert names == ["arcmemo", "best-of-n", "direct", "empirical-mcts", "self-consistency"]
     assert mneme("agents", "show", "best-of-n", "--json").json["config_schema"]["properties"]["n"]["default"] == 4
     assert "temperature" in mneme("agents", "show", "best-of-n").out
 
@@ -208,15 +192,15 @@ def test_doctor_names_what_is_wrong_and_the_fix_and_masks_secrets(mneme: Mneme) 
     assert "fix:" in done.out
 
 
-def test_a_run_prints_the_answer_on_stdout_and_the_account_on_stderr(mneme_process: Mneme) -> None:
-    done = mneme_process("run", "direct", "Name a prime number.")
+def test_a_run_prints_the_answer_on_stdout_and_the_account_on_stderr(mneme: Mneme) -> None:
+    done = mneme("run", "direct", "Name a prime number.")
     assert done.code == 0, done.err
     assert done.out.strip()
     assert "tokens" in done.err
 
 
-def test_a_run_as_json_is_what_the_api_shows(mneme_process: Mneme) -> None:
-    done = mneme_process("run", "self-consistency", "-", "-C", "n=2", "--seed", "7", "--json", stdin="What is 2 + 2?")
+def test_a_run_as_json_is_what_the_api_shows(mneme: Mneme) -> None:
+    done = mneme("run", "self-consistency", "-", "-C", "n=2", "--seed", "7", "--json", stdin="What is 2 + 2?")
     assert done.code == 0, done.err
     assert done.json["status"] == "succeeded"
     assert done.json["agent"] == "self-consistency"
@@ -224,10 +208,10 @@ def test_a_run_as_json_is_what_the_api_shows(mneme_process: Mneme) -> None:
     assert "self_consistency.answer" in done.json["usage"]["by_purpose"]
 
 
-def test_a_run_takes_a_typed_task_from_a_file(mneme_process: Mneme, tmp_path: Path) -> None:
+def test_a_run_takes_a_typed_task_from_a_file(mneme: Mneme, tmp_path: Path) -> None:
     task = tmp_path / "task.json"
     task.write_text(json.dumps({"kind": "math", "problem": "x + 1 = 3", "check": {"equations": ["x+1=3"]}}))
-    done = mneme_process("run", "best-of-n", "--file", str(task), "-C", "n=1", "--json")
+    done = mneme("run", "best-of-n", "--file", str(task), "-C", "n=1", "--json")
     assert done.code == 0, done.err
 
 
@@ -239,8 +223,8 @@ def test_a_run_takes_a_typed_task_from_a_file(mneme_process: Mneme, tmp_path: Pa
         (["direct", "x", "--model", "no-such-model"], "'no-such-model'"),
     ],
 )
-def test_a_run_that_cannot_be_is_refused_by_name(mneme_process: Mneme, arguments: list[str], named: str) -> None:
-    done = mneme_process("run", *arguments)
+def test_a_run_that_cannot_be_is_refused_by_name(mneme: Mneme, arguments: list[str], named: str) -> None:
+    done = mneme("run", *arguments)
     assert done.code == 2, done
     assert named in done.err
 
@@ -262,8 +246,8 @@ def test_a_run_that_cannot_be_read_is_refused_before_anything_starts(
     assert named in done.err
 
 
-def test_a_run_that_fails_exits_1(mneme_process: Mneme) -> None:
-    done = mneme_process("run", "direct", "x", MNEME_LLM__BASE_URL="http://127.0.0.1:9/v1", MNEME_LLM__RETRIES="0")
+def test_a_run_that_fails_exits_1(mneme: Mneme) -> None:
+    done = mneme("run", "direct", "x", MNEME_LLM__BASE_URL="http://127.0.0.1:9/v1", MNEME_LLM__RETRIES="0")
     assert done.code == 1
     assert "model_unavailable" in done.err
 
@@ -299,26 +283,26 @@ def test_options_of_an_agent_are_json_where_they_can_be() -> None:
         parse_config(["=4"])
 
 
-def test_another_host_is_refused_without_a_key_and_the_fix_is_said(mneme_process: Mneme) -> None:
-    done = mneme_process("serve", "--host", "0.0.0.0", "--port", str(free_port()))
+def test_another_host_is_refused_without_a_key_and_the_fix_is_said(mneme: Mneme) -> None:
+    done = mneme("serve", "--host", "0.0.0.0", "--port", str(free_port()))
     assert done.code == 2
     assert "mneme keys create" in done.err
 
 
-def test_another_host_without_authentication_is_refused_even_with_a_key(mneme_process: Mneme) -> None:
-    mneme_process("keys", "create", "x")
-    done = mneme_process("serve", "--host", "0.0.0.0", "--port", str(free_port()), MNEME_AUTH__REQUIRED="false")
+def test_another_host_without_authentication_is_refused_even_with_a_key(mneme: Mneme) -> None:
+    mneme("keys", "create", "x")
+    done = mneme("serve", "--host", "0.0.0.0", "--port", str(free_port()), MNEME_AUTH__REQUIRED="false")
     assert done.code == 2
     assert "auth.required" in done.err
 
 
-def test_a_port_that_is_taken_is_said(mneme_process: Mneme) -> None:
+def test_a_port_that_is_taken_is_said(mneme: Mneme) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        done = mneme_process("serve", "--port", str(other.getsockname()[1]))
+        done = mneme("serve", "--port", str(other.getsockname()[1]))
     assert done.code == 1
-    assert "--port" in done.err
+    assert re.fullmatch(r"mneme: cannot listen on \S+: .*; choose another with --port\n", done.err)
 
 
 def test_serve_answers_and_ends_politely_on_sigterm(env: dict[str, str], tmp_path: Path) -> None:

@@ -16,11 +16,16 @@ from tests.trial import Call, open_trial, story, text_of
 
 pytestmark = pytest.mark.anyio
 
-# Ten words of answer, the boxed part depends on the seed.
+# Ten words of answer, the boxed part depends on the seed; programs of which one in three is right.
 RULES = (
     Rule(purpose="*.answer", replies=tuple(f"we count and count again so it is \\boxed{{{n}}}" for n in (4, 7, 7))),
+    Rule(
+        purpose="arcmemo.*",
+        replies=tuple(f"so it is\n```python\ndef transform(g):\n    return [[{n}]]\n```" for n in (4, 2, 7)),
+    ),
 )
 INPUT = "How many apples are there?"
+ARC = {"kind": "arc", "train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[1]]}]}
 
 
 @pytest.fixture(params=registry.names())
@@ -29,7 +34,12 @@ def agent(request: pytest.FixtureRequest) -> str:
 
 
 def spec(agent: str, **rest: object) -> RunSpec:
-    return RunSpec(agent=agent, input=INPUT, seed=11, **rest)  # type: ignore[arg-type]
+    return RunSpec(agent=agent, input=_input(agent), seed=11, **rest)  # type: ignore[arg-type]
+
+
+def _input(agent: str, otherwise: object = INPUT) -> object:
+    """What an agent is asked: a puzzle if it takes nothing else."""
+    return ARC if registry.get(agent).spec.kinds == {"arc"} else otherwise
 
 
 async def test_the_log_is_whole_and_in_order(agent: str, tmp_path: Path) -> None:
@@ -193,7 +203,8 @@ async def test_a_model_that_refuses_fails_the_run_and_names_why(agent: str, tmp_
 
 async def test_every_prompt_it_used_is_named_in_the_log(agent: str, tmp_path: Path) -> None:
     async with open_trial(tmp_path, *RULES) as trial:
-        record = await trial.run(RunSpec(agent=agent, input={"kind": "math", "problem": "1 + 1?"}, seed=1))
+        asked = _input(agent, {"kind": "math", "problem": "1 + 1?"})
+        record = await trial.run(RunSpec(agent=agent, input=asked, seed=1))  # type: ignore[arg-type]
         events = await trial.events(record.id)
     assert all(event.payload.prompt_hash for event in events if isinstance(event.payload, LlmCall))
 
@@ -203,7 +214,7 @@ async def test_it_runs_a_task_of_every_kind_it_names(agent: str, tmp_path: Path)
         "chat": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}],
         "math": {"kind": "math", "problem": "1 + 1?", "check": {"equations": ["x = 1 + 1"]}},
         "qa": {"kind": "qa", "question": "Who?", "documents": ["Ada wrote it.", {"title": "B", "text": "Ada did."}]},
-        "arc": {"kind": "arc", "train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[1]]}]},
+        "arc": ARC,
         "code": {"kind": "code", "task": "A clock", "requirements": ["shows the time"]},
     }
     seen: list[Call] = []

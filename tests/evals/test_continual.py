@@ -251,3 +251,34 @@ async def test_streams_are_asked_side_by_side(lab: MakeLab, problems: Problems, 
     with anyio.fail_after(20):
         log = await bench.run(plan_of(data, seeds=3))
     assert len(log.records()) == 6
+
+
+# -- 25 items in batches of 10 ----------------------------------------------------------------------------------------
+
+
+async def test_what_is_learned_comes_in_behind_every_tenth_item_and_a_second_pass_begins_with_all_of_it(
+    lab: MakeLab, problems: Problems, scribes: None
+) -> None:
+    bench = lab(8)
+    data = problems([1] * 25, name="ten", split="train", questions=[f"note W{n:02}" for n in range(1, 26)])
+    log = await bench.run(plan_of(data, batch=10))
+    told = [(line["event"], line["place"]) for line in log.diary() if line["event"] != "began"]
+    expected = []
+    for start, end in ((0, 10), (10, 20), (20, 25)):
+        expected += [sorted(("copied", place) for place in range(start, end))]
+        expected += [[("merged", place) for place in range(start, end)]]
+    found, at = [], 0
+    for part in expected:
+        here, at = told[at : at + len(part)], at + len(part)
+        # Items of a batch begin side by side; what they learned is taken over in their order.
+        found.append(sorted(here) if here[0][0] == "copied" else here)
+    assert found == expected
+    held = {line["place"]: len(line["ids"]) for line in log.diary() if line["event"] == "copied"}
+    assert held == {place: place // 10 * 10 for place in range(25)}
+    read = shown(log)
+    assert read["ten-8"] == "", "problem 9 reads nothing of 3"
+    assert read["ten-10"] == ", ".join(f"W{n:02} was learned" for n in range(1, 11)), (
+        "problem 11 reads all of the first ten"
+    )
+    again = await bench.run(plan_of(data, batch=10, vault=store_of(log), limit=1))
+    assert [len(line["ids"]) for line in again.diary() if line["event"] == "copied"] == [25]

@@ -18,7 +18,7 @@ from agents.tasks import parse_input
 from agents.verifiers.math import MathVerifier, MathWorker
 from tests.journeys.conftest import Installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("engine")]
 MODEL = "smollm2-135m-instruct"
 FRANCE = "What is the capital of France? Answer in one sentence."
 
@@ -116,9 +116,22 @@ def test_twenty_of_gsm8k_and_three_of_aime_end_graded_and_explained(
 
 
 def test_the_demo_tells_its_story_and_ends_well(installation: Installation) -> None:
-    done = installation.mneme("demo")
+    done = installation.mneme("demo", timeout_s=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    for word in ("best-of-n", "self-consistency", "tokens", "curl", "OpenAI("):
+    maths, _, rest = done.stdout.partition("── 2. ")
+    real, _, replayed = rest.partition("── 3. ")
+    assert "135 million parameters" in maths
+    assert maths.count("empirical_mcts.generate: ") >= 3
+    # The packaged model: a selection and a program are asked for, and the end is told as it is.
+    for word in ("is not expected to solve it", "arcmemo.select_concepts: ", "arcmemo.solve: ", "test 1"):
+        assert word in real, word
+    assert "Not solved" in real or "   Solved." in real
+    # The script: wrong, right, learned, shown, right.
+    assert "2 of 3 examples right" in replayed
+    assert replayed.count("   Solved.") == 2
+    for word in ("a new concept, as it is stored", "provenance: ", "│ - concept: ", "Memories that the runs wrote"):
+        assert word in replayed, word
+    for word in ("tokens", "curl", "OpenAI("):
         assert word in done.stdout, word
 
 

@@ -143,6 +143,25 @@ async def test_the_decision_sees_what_is_there_now_and_only_what_may_be_changed(
     assert {id_: cube.version for id_, cube in seen[-1].memories.items()} == {a.id: 2, d.id: 1}
 
 
+async def test_the_decision_sees_by_subject_what_others_wrote_meanwhile(memory: Memory) -> None:
+    (a,) = await stored(memory, "Add the prices", subject="sums")
+    (pinned,) = await stored(memory, "Add the taxes", subject="sums", pinned=True)
+    (gone,) = await stored(memory, "Add nothing", subject="sums")
+    await stored(memory, "Sort the list", subject="lists")
+    await memory.add(ANN, [Draft("A fact about sums", subject="sums")])
+    await memory.move(ANN, gone.id, "delete")
+
+    def decide(there: There) -> list[Revision]:
+        assert [cube.id for cube in there.named] == [a.id, pinned.id]
+        assert set(there.memories) == {a.id}
+        return [Rewrite(a.id, Change({"content": "Add all prices"}))]
+
+    first = await revise(memory, decide, subjects=("sums", "unknown"))
+    again = await revise(memory, decide, subjects=("sums", "unknown"))
+    assert [(each.id, each.version) for each in first.written] == [(a.id, 2)]
+    assert again.written == first.written
+
+
 async def test_texts_that_say_the_same_are_named_and_the_same_words_are_never_written_twice(memory: Memory) -> None:
     a, b = await stored(memory, "Always check the units of the numbers", "Sort the list")
     near = "Always check the units of the numbers!"

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from memory.archive.importers import mcp_memory, mem0, plain
 from memory.archive.importers.base import BOM, Found, Importer
+from memory.builtin.arc_concepts import loader as arc_concepts
 from memory.types import Draft
 from runtime.errors import InvalidInput, UnknownName
 
@@ -18,7 +19,7 @@ Format = Literal["archive", "mem0", "mcp", "text", "builtin"]
 FORMATS: Final[tuple[Format, ...]] = ("archive", "mem0", "mcp", "text")
 IMPORTERS: Final[Mapping[Format, Importer]] = {"mem0": mem0.drafts, "mcp": mcp_memory.drafts, "text": plain.drafts}
 # What `builtin:NAME` reads; each entry makes the drafts of a collection that is part of the program.
-BUILTIN: Final[dict[str, Callable[[], Iterable[Draft]]]] = {}
+BUILTIN: Final[dict[str, Callable[[], Iterable[Draft]]]] = {"arc-concepts": arc_concepts.drafts}
 PREFIX: Final = "builtin:"
 # Names that stand in a document of the program, whichever comes first.
 TELLING: Final[Mapping[bytes, Format]] = {

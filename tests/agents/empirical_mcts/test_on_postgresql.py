@@ -1,4 +1,4 @@
-"""What hangs on the database most, once more on PostgreSQL: concurrent questions, kills, and one question teaching the next."""
+"""What hangs on the database most, once more on PostgreSQL: questions at once, kills, one question teaching the next."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_an_error_names_the_file() -> None:
 def test_a_collection_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BUILTIN, "few", lambda: [Draft("one of few")])
     assert [draft.content for draft in builtin("builtin:few")] == ["one of few"]
-    with pytest.raises(UnknownName, match="'builtin:many': not found; there is few"):
+    with pytest.raises(UnknownName, match="'builtin:many': not found; there is arc-concepts, few"):
         builtin("builtin:many")
     with pytest.raises(InvalidInput, match="expected builtin:NAME"):
         builtin("few")

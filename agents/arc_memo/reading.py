@@ -1,0 +1,146 @@
+"""What each sample is told beside the puzzle: the concepts or lessons that were selected, less what chance holds out.
+
+The selection is made once for the run. For every sample it is drawn anew which of the selected memories it is shown
+(agents/remembering.py), so the samples tell what a memory is worth. A sample that is shown none of them gets no word of
+memory at all, not even names. Source: arcmemo §3.5-3.8; design usefulness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from pydantic import JsonValue
+
+from agents.arc_memo.captioning import description_of
+from agents.arc_memo.concept import Concept, ConceptMemory
+from agents.arc_memo.config import ArcMemoConfig
+from agents.arc_memo.merging import united
+from agents.arc_memo.programs import Attempt
+from agents.arc_memo.prompting import PROMPTS, data, feedback
+from agents.arc_memo.rendering import as_hint, render_lessons
+from agents.arc_memo.selecting import EMPTY, selected
+from agents.arc_memo.wording import concept_of, lesson_of
+from agents.base import Step
+from agents.graphs import Work
+from agents.remembering import Find, Units, reads_memories
+from agents.tasks import ArcTask
+from memory.revisit import revisited
+from memory.service import Memory
+from memory.types import Actor, MemCube, RecallHit
+from runtime.prompts import load_prompt
+from runtime.run_types import RunSpec
+
+CONCEPTS: Final = load_prompt(PROMPTS / "concepts.md")
+LESSONS: Final = load_prompt(PROMPTS / "lessons_hint.md")
+DESCRIPTION: Final = load_prompt(PROMPTS / "description.md")
+WHY: Final = "selected by the model"
+Kept = Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """See the module. `others`: names of concepts that were not selected; `more`: what retries selected, by sample."""
+
+    lessons: bool = False
+    units: Units = field(default_factory=Units)
+    chosen: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    description: str | None = None
+    why: str = "off"
+    more: Mapping[int, tuple[MemCube, ...]] = field(default_factory=dict)
+
+    def notes(self, sample: int) -> str:
+        """What the sample is told; empty when there is nothing to tell."""
+        cubes = [*self.units.shown.get(unit_of(sample), ()), *self.more.get(sample, ())]
+        memory = self._lessons(cubes) if self.lessons else self._concepts(cubes)
+        description = DESCRIPTION.render(description=data(self.description)) if self.description else ""
+        return "\n\n".join(part for part in (description, memory) if part)
+
+    def _concepts(self, cubes: Sequence[MemCube]) -> str:
+        shown: dict[str, Concept] = {}
+        for concept in map(concept_of, cubes):
+            shown[concept.name] = united(shown[concept.name], concept) if concept.name in shown else concept
+        by_name = {name: Concept(name, "routine") for name in self.others}
+        hint = as_hint(ConceptMemory({**by_name, **shown}), shown.keys())
+        return CONCEPTS.render(concepts=hint) if hint else ""
+
+    def _lessons(self, cubes: Sequence[MemCube]) -> str:
+        return LESSONS.render(lessons=render_lessons([*map(lesson_of, cubes)])) if cubes else ""
+
+    async def again(self, work: Work, config: ArcMemoConfig, sample: int, depth: int, attempt: Attempt) -> Reading:
+        """With what is selected in view of an attempt that failed. Nothing of it is held out, and what was held out of the
+        sample stays so. Raises as `read` does."""
+        task = work.task
+        assert isinstance(task, ArcTask)
+        unit = unit_of(sample)
+        if not _may_select(work, config):
+            return self
+
+        async def select(step: Step) -> JsonValue:
+            told = f"A program that failed:\n\n{data(attempt.source or '(none)')}\n{feedback(attempt, task, config)}"
+            return (await selected(work, config, task, step, told)).to_json()
+
+        kept: Any = await work.ctx.step(f"reselect.{sample}.{depth}", select)
+        known = {cube.id for cube in (*self.units.shown.get(unit, ()), *self.units.held_out.get(unit, ()))}
+        known |= {cube.id for cube in self.more.get(sample, ())}
+        new = [(id_, version) for id_, version in kept["chosen"] if id_ not in known]
+        if not new:
+            return self
+        drawn = await work.ctx.recalled(f"memories.{sample}.{depth}", _finding(new), [unit], explore=0.0)
+        mine = (*self.more.get(sample, ()), *drawn.shown.get(unit, ()))
+        return replace(self, more={**self.more, sample: mine})
+
+
+def unit_of(sample: int) -> str:
+    """The name of a sample as a unit."""
+    return f"sample.{sample}"
+
+
+async def read(work: Work, config: ArcMemoConfig) -> Reading:
+    """Select and draw, now or before. Raises `BudgetExhausted`, and `UnknownName` for a vault that may not be read."""
+    task = work.task
+    assert isinstance(task, ArcTask)
+    if config.format == "none" or not reads_memories(work.ctx.spec):
+        return Reading()
+    lessons = config.format == "oe"
+    if not _may_select(work, config):
+        return Reading(lessons, why="the budget leaves no call for a selection")
+
+    async def select(step: Step) -> JsonValue:
+        return (await selected(work, config, task, step)).to_json()
+
+    kept: Any = await work.ctx.step("select", select)
+    described = None
+    if lessons and kept["why"] != EMPTY:
+        described = await description_of(work, config, task)
+    if not kept["chosen"]:
+        return Reading(lessons, description=described, why=kept["why"])
+    units = await work.ctx.recalled(
+        "memories", _finding(kept["chosen"]), [unit_of(number) for number in range(config.samples)]
+    )
+    found = await work.ctx.look(lambda memory, actor, spec: _revisited(memory, actor, spec, kept["others"]))
+    others = dict.fromkeys(concept_of(cube).name for cube in found or ())
+    chosen = tuple(id_ for id_, _ in kept["chosen"])
+    return Reading(lessons, units, chosen, tuple(others), described, kept["why"])
+
+
+def _may_select(work: Work, config: ArcMemoConfig) -> bool:
+    """Whether a limit of calls leaves one for an answer behind those of the selection."""
+    calls = work.ctx.spec.budget.calls
+    return calls is None or calls > (2 if config.format == "oe" else 1)
+
+
+def _finding(kept: Kept) -> Find:
+    async def find(memory: Memory, actor: Actor, spec: RunSpec) -> list[RecallHit]:
+        cubes = await _revisited(memory, actor, spec, kept)
+        return [RecallHit(cube, 1 / place, {}, {}, WHY) for place, cube in enumerate(cubes, start=1)]
+
+    return find
+
+
+async def _revisited(memory: Memory, actor: Actor, spec: RunSpec, kept: Kept) -> list[MemCube]:
+    wanted = dict(kept)
+    found = await memory.core.read(actor, lambda tx: revisited(tx, spec.vaults, wanted))
+    return [found[id_] for id_ in wanted if id_ in found]

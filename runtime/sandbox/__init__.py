@@ -1,0 +1,1 @@
+"""Model-written Python, shut in. The contract is in base.py."""

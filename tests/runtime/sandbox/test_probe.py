@@ -1,0 +1,41 @@
+"""What the machine is found to offer, and what is said when a worker cannot say it itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.errors import SandboxUnavailable
+from runtime.sandbox import probe
+from runtime.sandbox.base import Level
+from runtime.sandbox.probe import Offer, hello, offered
+from runtime.sandbox.worker import Worker
+
+
+def test_the_best_level_is_offered_with_the_reasons_for_the_better_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons: dict[Level, str | None] = {"strong": "unshare: no", "standard": None, "reduced": None}
+    monkeypatch.setattr(probe, "refused", reasons.__getitem__)
+    assert offered() == Offer("standard", (("strong", "unshare: no"),))
+    reasons |= {"standard": "Landlock: no", "reduced": "no fork"}
+    assert str(offered()) == (
+        "no level; strong is missing: unshare: no; standard is missing: Landlock: no; reduced is missing: no fork"
+    )
+
+
+def test_a_worker_that_says_nothing_offers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_MAIN", "raise SystemExit('broken {}')")
+    probe.refused.cache_clear()
+    assert probe.refused("standard") == "the worker ended without a word: broken False"
+    probe.refused.cache_clear()
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"level": "best", "refused": null}', b"\xff"])
+def test_another_greeting_is_refused(data: bytes) -> None:
+    with pytest.raises(SandboxUnavailable, match="its greeting is not one"):
+        hello(data)
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_MAIN", "raise SystemExit('broken {}')")
+    with pytest.raises(SandboxUnavailable, match="it ended before it was ready: broken True"):
+        await Worker.start("standard")
