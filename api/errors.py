@@ -39,6 +39,7 @@ STATUS: Mapping[str, int] = {
     "model_rejected": 400,
     "malformed_reply": 502,
     "storage_error": 503,
+    "sandbox_unavailable": 503,
     "budget_exhausted": 402,
     "cancelled": 499,
     "interrupted": 503,

@@ -16,10 +16,9 @@ from api.demo.telling import Told, asked, heading, short
 
 AGENT: Final = "empirical-mcts"
 CONFIG: Final = {"rollouts": 1, "role": False}
-# The packaged model may write until its context is full. Two answers, their judgement and what is learned from it take
-# about 4,000 tokens, prompts included.
-PACKAGED: Final = {"tokens": 4500, "seconds": 45}
-BUDGET: Final = {"seconds": 120}
+# The packaged model may write until its context is full.
+SECONDS_PACKAGED: Final = 45
+SECONDS: Final = 120
 
 
 class Problem(NamedTuple):
@@ -49,8 +48,8 @@ PROBLEMS: Final = (
 
 async def short_set(client: httpx.AsyncClient, verifiers: Verifiers, told: Told, vault: str, *, packaged: bool) -> None:
     """Ask the problems one after the other; what is learned from one may help with the next."""
-    budget = PACKAGED if packaged else BUDGET
-    heading(f"1. Three mathematics problems by {AGENT}, which keeps what it learns; at most {budget['seconds']} s each")
+    seconds = SECONDS_PACKAGED if packaged else SECONDS
+    heading(f"1. Three mathematics problems by {AGENT}, which keeps what it learns; at most {seconds} s each")
     passed = 0
     for problem in PROBLEMS:
         print(f"\n   {problem.text}", flush=True)
@@ -62,19 +61,19 @@ async def short_set(client: httpx.AsyncClient, verifiers: Verifiers, told: Told,
             config=CONFIG,
             vaults=[vault],
             seed=7,
-            budget=budget,
+            budget={"seconds": seconds},
         )
         passed += await _judged(verifiers, problem, run)
     print(f"\n   {passed} of {len(PROBLEMS)} answers passed their check; memories written so far: {len(told.written)}")
     if not told.written:
-        print("   Nothing was learned: that takes two answers and a judgement of them within the budget.")
+        print("   Nothing was learned: that takes two answers and a judgement of them within the time.")
 
 
 async def _judged(verifiers: Verifiers, problem: Problem, run: dict[str, Any]) -> bool:
     text = str((run["output"] or {}).get("text", ""))
     verdict = await verifiers.verify(parse_input(problem.task()), text) if text else None
     passed = verdict is not None and verdict.score == 1.0
-    print(f"   answer: {short(text) or 'none within the budget'}")
+    print(f"   answer: {short(text) or 'none within the time'}")
     print(f"   check:  {'passed' if passed else 'not passed'}{f' ({verdict.detail})' if verdict else ''}")
     print(f"   log:    /ui/runs/{run['id']}")
     return passed

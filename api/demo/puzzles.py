@@ -26,8 +26,8 @@ COLLECTION: Final = "builtin:arc-concepts"
 CONFIG: Final = {"samples": 1, "retries": 1}
 # The packaged model reads 4096 tokens: concepts of fewer problems than this are shown by name only.
 THRESHOLD_PACKAGED: Final = 20
-PACKAGED: Final = {"tokens": 3500, "seconds": 120}
-BUDGET: Final = {"seconds": 600}
+SECONDS_PACKAGED: Final = 120
+SECONDS: Final = 600
 SEED: Final = 3
 
 
@@ -79,7 +79,7 @@ async def real_task(client: httpx.AsyncClient, settings: Settings, told: Told, v
         vaults=[vault],
         seed=SEED,
         explore=0.0,
-        budget=PACKAGED if packaged else BUDGET,
+        budget={"seconds": SECONDS_PACKAGED if packaged else SECONDS},
     )
     if show_grids(task, run):
         print("   Solved.")

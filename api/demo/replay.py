@@ -61,10 +61,8 @@ async def stage(settings: Settings) -> AsyncIterator[Stage]:
 async def replay(stage: Stage, told: Told, vault: str) -> None:
     """Play both tasks. Raises `MnemeError` when one is not solved, or the second prompt lacks what the first taught."""
     heading("3. Two more training tasks, with a script in the place of the model")
-    print(
-        "   The words of the model come from api/demo/replay.toml. Everything else is real: the tasks, the programs that are"
-    )
-    print("   run in the sandbox, what comes of them, the memory and the prompts.")
+    print("   The words of the model come from api/demo/replay.toml. Everything else is real: the tasks, the programs,")
+    print("   the sandbox that runs them and what comes of it, the memory, and what the prompts hold.")
     if not await sandbox_is_there(stage.service.settings, serving=False):
         return
     if await _concept(stage, vault) is not None:
@@ -79,9 +77,10 @@ async def replay(stage: Stage, told: Told, vault: str) -> None:
     await _show(stage, learned)
 
     second = await _played(stage, told, vault, SECOND)
-    if second["output"]["detail"]["selected"] != [learned.id]:
+    selected = second["output"]["detail"]["selected"]
+    if selected != [learned.id]:
         raise MnemeError(
-            f"the run {second['id']!r} selected {second['output']['detail']['selected']}, not {learned.id}"
+            f"the run {second['id']!r} selected {selected}; expected {[learned.id]}, which was just learned"
         )
     print(f"   what the model was told of it, in the prompt of {SECOND}:")
     print(indented(_shown(stage.prompts(second["id"], "arcmemo.solve")[0])))
@@ -125,11 +124,9 @@ async def _show(stage: Stage, cube: MemCube) -> None:
     print(f"   a new concept, as it is stored: {cube.id}, version {cube.version}")
     print(indented(cube.content))
     for each in known.sources:
-        source = each.source
-        lines = len((source.quote or "").splitlines())
-        print(
-            f"   provenance: {known.origin}, {source.kind} {source.uri}, step {source.message_id}, program of {lines} lines"
-        )
+        source, lines = each.source, len((each.source.quote or "").splitlines())
+        told = f"{known.origin}, {source.kind} {source.uri}, step {source.message_id}, program of {lines} lines"
+        print(f"   provenance: {told}")
 
 
 def _used_in(cube: MemCube) -> list[object]:

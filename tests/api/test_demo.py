@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import socket
 
+import httpx
 import pytest
 
 from api.demo import main
 from api.demo.maths import PROBLEMS
-from api.demo.puzzles import TASK, sandbox_is_there
+from api.demo.puzzles import TASK, real_task, sandbox_is_there
 from api.demo.replay import CONCEPT, FIRST, SCRIPT, SECOND
 from api.demo.service import port_to_use
+from api.demo.telling import Told
 from evals.suites import arc_data
 from memory.builtin.arc_concepts import loader
 from runtime.errors import SandboxUnavailable
@@ -107,18 +109,23 @@ async def test_the_demo_learns_stores_selects_and_says_what_is_real(
     assert "curl " in part
 
 
-async def test_without_a_sandbox_the_demo_says_so(
+async def test_without_a_sandbox_the_demo_says_so_asks_for_nothing_and_goes_on(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise SandboxUnavailable("sandbox: expected level 'standard' or better, this machine has none")
 
+    def never(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(f"{request.url} was asked for")
+
     assert await sandbox_is_there(settings, serving=True)
     monkeypatch.setattr("api.demo.puzzles.accepted", refuse)
-    assert not await sandbox_is_there(settings, serving=True)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(never), base_url="http://demo") as client:
+        await real_task(client, settings, Told(), "demo", packaged=True)
     said = capsys.readouterr().out
+    assert "is not expected to solve it" in said
     assert "NO SANDBOX: sandbox: expected level 'standard'" in said
-    assert "mneme doctor" in said
+    assert "this part is left out; `mneme doctor` says more" in said
 
 
 def test_the_tasks_are_training_tasks_that_no_built_in_concept_was_found_in() -> None:

@@ -14,9 +14,9 @@ from agents.empirical_mcts.prompting import (
     block,
     contract_of,
     fit,
-    visible,
 )
 from agents.tasks import parse_input
+from agents.thinking import visible
 from runtime.llm.scripted import Rule
 from runtime.types import Message
 from tests.agents.empirical_mcts.world import Asked, Model, judgement, search, spec, tree
