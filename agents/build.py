@@ -32,12 +32,18 @@ SHUTDOWN_S = 10.0
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, *, clock: Clock = SYSTEM, model_server: Probe | None = None, take_queued: bool = True
+    settings: Settings,
+    *,
+    clock: Clock = SYSTEM,
+    model_server: Probe | None = None,
+    take_queued: bool = True,
+    serving: bool = True,
 ) -> AsyncIterator[Service]:
     """Open the database, take part in executing queued runs, and give out the service; closes all of it behind.
 
-    With `take_queued` false only foreground runs are executed here (`mneme run`). The database must be migrated (`mneme
-    db upgrade`). Runs that are going when it closes are marked as interrupted and picked up by the next process. Raises
+    With `take_queued` false only foreground runs are executed here (`mneme run`). `serving` is false only where somebody
+    at the terminal asked for this one run: nothing else runs code at the sandbox level `reduced`. The database must be
+    migrated (`mneme db upgrade`). Runs that are going when it closes are marked as interrupted and picked up by the next process. Raises
     `StorageError`.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -51,13 +57,13 @@ async def open_service(
         llms = LLMs(settings, clock)
         stack.push_async_callback(llms.aclose)
         saver = await stack.enter_async_context(open_saver(settings))
-        verifiers = await stack.enter_async_context(open_verifiers())
 
         async def leads() -> bool:
             return min(await executors.alive()) == executors.id
 
         memory = await stack.enter_async_context(open_memory(settings, db, clock, leads=leads if take_queued else None))
-        sandbox = await stack.enter_async_context(open_sandbox(settings, serving=take_queued))
+        sandbox = await stack.enter_async_context(open_sandbox(settings, serving=serving))
+        verifiers = await stack.enter_async_context(open_verifiers(sandbox))
         parts = Parts(settings, db, store, executors, EventHub(), llms, saver, verifiers, memory, sandbox)
         runner = Runner(parts)
         durable = DurableRuns(settings, executors.id, runner.execute)

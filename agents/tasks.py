@@ -30,7 +30,8 @@ from runtime.prompts import PromptFile, load_prompt
 from runtime.types import JsonObject, Message, ToolCall
 
 PROMPTS = {
-    name: load_prompt(Path(__file__).parent / "prompts" / f"{name}.md") for name in ("math", "qa", "code", "arc")
+    name: load_prompt(Path(__file__).parent / "prompts" / f"{name}.md")
+    for name in ("math", "qa", "code", "code_tests", "arc")
 }
 Row = Annotated[list[Annotated[int, Field(ge=0, le=9)]], Field(min_length=1, max_length=30)]
 
@@ -168,16 +169,24 @@ class ArcTask(Part):
 
 
 class CodeTask(Part):
-    """Something to be written."""
+    """Something to be written. The contract knows `task` and `requirements`.
+
+    `tests` is ours: Python statements such as `assert double(2) == 4`, each run by itself with the code of the answer; it
+    passes when it raises nothing. They are part of what is asked, so a model is shown them.
+    """
 
     prompt: ClassVar[PromptFile | None] = PROMPTS["code"]
     kind: Literal["code"] = "code"
     task: str = Field(min_length=1)
     requirements: list[str] = []
+    tests: list[Annotated[str, Field(min_length=1, max_length=4000)]] = Field([], max_length=100)
 
     def messages(self) -> list[Message]:
         requirements = "\n".join(f"- {line}" for line in self.requirements) or "- none beyond the task"
-        return [Message("user", PROMPTS["code"].render(task=self.task, requirements=requirements))]
+        text = PROMPTS["code"].render(task=self.task, requirements=requirements)
+        if self.tests:
+            text += "\n\n" + PROMPTS["code_tests"].render(tests="\n".join(self.tests))
+        return [Message("user", text)]
 
 
 Task = ChatTask | MathTask | QATask | ArcTask | CodeTask

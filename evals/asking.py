@@ -7,6 +7,7 @@ output. What broke for a reason outside the agent gives no record. Source: evalu
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -30,7 +31,8 @@ PASSING: Final = frozenset(
     {"model_unavailable", "model_overloaded", "storage_error", "interrupted", "cancelled", "run_lost"}
 )
 READ: Final = ("llm.call", "memory.read", "memory.written")
-RETRY: Final = ".retry"
+# The steps of a later depth; its depth is the last part of the name.
+LATER: Final = re.compile(r"(?:solve|reselect)\.\d+\.(?P<depth>\d+)")
 MAX_EVENTS: Final = 1_000_000
 CANCEL_S: Final = 10.0
 STOPPED: Final = "the evaluation was interrupted"
@@ -153,14 +155,14 @@ def usage_of(run: RunRecord, events: Sequence[Event]) -> Usage:
 
 
 def by_depth(events: Sequence[Event]) -> tuple[tuple[int, int], ...]:
-    """Calls and tokens up to each depth; see `Usage`. A second try is a call of the purpose `….retry`, and the last part of
-    the name of its step says the how many-th it is."""
+    """Calls and tokens up to each depth; see `Usage`. The name of a step says to which depth its calls belong: a second try
+    is made in `solve.<sample>.<depth>`, and what it is told is selected in `reselect.<sample>.<depth>`."""
     spent: dict[int, list[int]] = {}
     for event in events:
         call = event.payload
         if isinstance(call, LlmCall):
-            last = (event.step or "").rpartition(".")[2]
-            depth = int(last) if call.purpose.endswith(RETRY) and last.isdecimal() else 0
+            found = LATER.fullmatch(event.step or "")
+            depth = int(found["depth"]) if found else 0
             here = spent.setdefault(depth, [0, 0])
             here[0] += 1
             here[1] += call.usage.prompt_tokens + call.usage.completion_tokens

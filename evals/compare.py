@@ -1,6 +1,6 @@
 """Two evaluations on the problems that both have asked: the paired difference, and what may be said of it.
 
-The word "improves" is for a difference whose interval lies above zero, and for nothing else. Pure. Source: evaluation sheet
+The word "improves" is for a difference that is shown (evals/statistics.py), and for nothing else. Pure. Source: evaluation sheet
 §3.6, §3.9.
 """
 
@@ -13,8 +13,8 @@ from pydantic import JsonValue
 
 from evals.cost import Prices, cost_of
 from evals.records import Header, Record
-from evals.statistics import Difference, McNemar, mcnemar, paired_bootstrap
-from evals.summary import items
+from evals.statistics import LEAST_DIFFERING, Difference, McNemar, mcnemar, paired_bootstrap
+from evals.summary import in_order, items
 from runtime.errors import InvalidInput
 
 
@@ -53,7 +53,12 @@ class Comparison:
             "a": _side(self.a, self.accuracy_a, prices),
             "b": _side(self.b, self.accuracy_b, prices),
             "problems": self.problems,
-            "difference": {"mean": found.mean, "low": found.low, "high": found.high},
+            "difference": {
+                "mean": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "differing": found.differing,
+            },
             "mcnemar": {"only_a": self.single.only_a, "only_b": self.single.only_b, "p": self.single.p},
             "same_data": self.same_data,
             "sentence": self.sentence,
@@ -62,7 +67,7 @@ class Comparison:
 
 def compare(a: Side, b: Side) -> Comparison:
     """Compare on what both have asked. Raises `InvalidInput` when that is nothing."""
-    mine, theirs = items(_keyed(a.records)), items(_keyed(b.records))
+    mine, theirs = items(in_order(a.records)), items(in_order(b.records))
     common = [item for item in mine if item in theirs]
     if not common:
         raise InvalidInput(
@@ -88,16 +93,20 @@ def sentence(a: str, b: str, found: Difference) -> str:
     """The one sentence that the interval allows."""
     told = f"{100 * found.mean:+.1f} points (95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f})"
     on = f"on {found.n} problem{'s' if found.n != 1 else ''}"
-    if found.low > 0:
+    if found.shows_gain:
         return f"{a} improves on {b}: {told} {on}."
-    if found.high < 0:
+    if found.shows_loss:
         return f"{a} does worse than {b}: {told} {on}."
-    return f"No difference between {a} and {b} is shown: {told} {on}; the interval includes zero."
+    return f"No difference between {a} and {b} is shown: {told} {on}; {why_not(found)}."
 
 
-def _keyed(records: Sequence[Record]) -> list[Record]:
-    """In the order of passes, so that the first record of an item is of the first pass."""
-    return sorted(records, key=lambda record: (record.seed, record.order, record.attempt, record.place))
+def why_not(found: Difference) -> str:
+    """Why a difference is not shown."""
+    if found.low <= 0 <= found.high:
+        return "the interval includes zero"
+    if found.differing < LEAST_DIFFERING:
+        return f"they differ on {found.differing}, which chance explains; expected at least {LEAST_DIFFERING}"
+    return "the interval lies on the other side of zero"
 
 
 def _mean(records: Sequence[Record]) -> float:

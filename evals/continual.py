@@ -1,13 +1,14 @@
 """A store that grows along the items: batch by batch, so that what an item reads does not depend on which run was quicker.
 
 Each run of a batch works on a copy of the store as it was before the batch. When all of them are done, what they changed is
-taken over item by item, in the order of the items: new memories first and changes of known ones, then removals. A change of
-what an earlier item of the batch has changed becomes a new memory; a removal of it is left out. Everything that is taken
-over has the item as a source.
+taken over item by item, by the ids of the items: changes of known memories and new ones, then removals. Memories that go by a
+name, as concepts do, are united with what the store holds under it by then (evals/uniting.py), so there is one for each name.
+Of the others a change of what an earlier item of the batch has changed becomes a new memory. A removal of it is left out.
+Everything that is taken over has the item as a source.
 
 The diary of the log says which copies there are and what was taken over, so a crash costs at most the runs that were under
-way: taking over twice changes nothing more. Source: evaluation sheet §3.6, §3.8; Empirical-MCTS sheet §3.8, §5 (stale
-ids); ours.
+way: taking over twice changes nothing more. Source: evaluation sheet §3.6, §3.8; ArcMemo sheet §3.1, §3.3, §5
+(concurrent writers); Empirical-MCTS sheet §3.8, §5 (stale ids); ours.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from evals.log import LogWriter
 from evals.plan import Slot, Stream
 from evals.records import Record
 from evals.stores import Reading, Shelf
+from evals.uniting import UNITING
+from memory.listing import Where
+from memory.rows import fields_of
 from memory.types import Change, Draft, MemCube, Source, State
 from runtime.errors import Conflict, MnemeError, UnknownName
 
@@ -134,9 +138,9 @@ class GrowingStore:
         return Reading("on", (work,), made.originals)
 
     async def settle(self, records: Sequence[tuple[Slot, Record]]) -> None:
-        """Take over what the runs of a batch have learned, in the order of the items. What a run that failed has written is
+        """Take over what the runs of a batch have learned, by the ids of the items. What a run that failed has written is
         dropped: it says nothing."""
-        for slot, record in sorted(records, key=lambda item: item[0].place):
+        for slot, record in sorted(records, key=lambda item: item[0].sample.id):
             if self.is_settled(slot):
                 continue
             copy, taken = self._state.copies[slot.place], Taken()
@@ -190,8 +194,11 @@ class GrowingStore:
             }
             if known.version == copy.versions[original] and changed:
                 change = Change(changed, reason=f"learned on {slot.sample.id}")
-                await memory.edit(actor, original, change, expect=known.version, sources=[source])
+                sources = await self._sources(cube, source, since=1)
+                await memory.edit(actor, original, change, expect=known.version, sources=sources)
                 taken.changed += 1
+            elif changed and cube.semantic_type in UNITING:
+                await self._unite(await self._as_copied(known, copy), cube, known, source, taken)
             elif changed:
                 new.append(cube)
                 taken.degraded += 1
@@ -205,15 +212,50 @@ class GrowingStore:
         assert self._state.vault is not None
         drafts = []
         for cube in sorted(cubes, key=lambda cube: cube.seq):
-            known = await shelf.memory.provenance(shelf.actor, cube.id)
-            sources = dict.fromkeys((*(item.source for item in known.sources), source))
-            drafts.append(_draft(cube, tuple(sources)))
+            here = await self._of_that_name(cube)
+            if here is not None:
+                await self._unite(None, cube, here, source, taken)
+            else:
+                drafts.append(_draft(cube, await self._sources(cube, source)))
         if not drafts:
             return
         for added in await shelf.memory.add(shelf.actor, drafts, vault=self._state.vault, force=True):
             if added.memory is None:
                 raise added.error or MnemeError(f"vault {self.name!r}: {'; '.join(added.reasons)}")
             taken.added += added.created
+
+    async def _of_that_name(self, cube: MemCube) -> MemCube | None:
+        """The oldest memory of the store that a new one is united with."""
+        if cube.semantic_type not in UNITING or cube.subject is None:
+            return None
+        where = Where(self._state.vault, semantic_types=(cube.semantic_type,), subject=cube.subject)
+        found = (await self._shelf.memory.list(self._shelf.actor, where)).items
+        return found[-1] if found else None
+
+    async def _as_copied(self, known: MemCube, copy: Copy) -> MemCube:
+        """A memory of the store as it was when the copy was made."""
+        history = await self._shelf.memory.history(self._shelf.actor, known.id)
+        (then,) = (each for each in history if each.version == copy.versions[known.id])
+        return replace(known, content=then.content, data=fields_of(then.header)["data"])
+
+    async def _unite(self, before: MemCube | None, after: MemCube, here: MemCube, source: Source, taken: Taken) -> None:
+        memory, actor = self._shelf.memory, self._shelf.actor
+        changed = UNITING[after.semantic_type](before, after, here)
+        if not changed:
+            return
+        sources = await self._sources(after, source, since=0 if before is None else 1)
+        try:
+            await memory.edit(actor, here.id, Change(changed, "merge"), expect=here.version, sources=sources)
+            taken.changed += 1
+        except Conflict:
+            # Frozen: it stays as it is, and there is one of that name.
+            taken.left_out += 1
+
+    async def _sources(self, cube: MemCube, source: Source, *, since: int = 0) -> tuple[Source, ...]:
+        """Those of a memory of a copy, and the item. `since`: without those of the versions up to it, as version 1 is the
+        one that was copied."""
+        told = (await self._shelf.memory.provenance(self._shelf.actor, cube.id)).sources
+        return tuple(dict.fromkeys((*(item.source for item in told if item.version > since), source)))
 
     async def _remove(self, original: str, cube: MemCube, copy: Copy, slot: Slot, taken: Taken) -> None:
         memory, actor = self._shelf.memory, self._shelf.actor

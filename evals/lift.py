@@ -2,7 +2,7 @@
 on independent answers and a majority vote.
 
 Each control answers a doubt: without, whether there is a gain at all; placebo, whether any text would have done it; equal
-calls, whether the calls would have done as well without memory. "Improves" takes all three. Pure. Source: evaluation sheet
+calls, whether the calls would have done as well without memory. "Improves" takes all three, complete and on equal data. Pure. Source: evaluation sheet
 §3.6 (controls), §3.7 (equal-budget point), §4 (placebo moves scores).
 """
 
@@ -14,7 +14,7 @@ from typing import Final, Literal, get_args
 
 from pydantic import JsonValue
 
-from evals.compare import Comparison, Side, compare
+from evals.compare import Comparison, Side, compare, why_not
 from evals.cost import cost_of
 from evals.summary import curve
 from runtime.errors import InvalidInput
@@ -37,22 +37,29 @@ class Lift:
 
     @property
     def sentence(self) -> str:
-        """What may be said. Refuses the claim while a control is missing or its interval includes zero."""
+        """What may be said. Refuses the claim while a control is missing, incomplete, on other data, or shows no gain."""
         missing = [NAMES[control] for control in CONTROLS if control not in self.against]
         doubtful = [
-            f"{NAMES[control]} ({_told(found)})"
+            f"{NAMES[control]} ({_told(found)}; {why_not(found.difference)})"
             for control, found in self.against.items()
-            if not found.difference.low > 0
+            if not found.difference.shows_gain
         ]
+        other = [NAMES[control] for control, found in self.against.items() if not found.same_data]
+        sides = {"the evaluation": self.memory} | {NAMES[control]: found.b for control, found in self.against.items()}
+        unfinished = [name for name, side in sides.items() if len(side.records) < side.header.expected]
         n = next(iter(self.against.values())).problems
-        if not missing and not doubtful:
+        if not (missing or doubtful or other or unfinished):
             gains = ", ".join(f"{_told(found)} over {NAMES[control]}" for control, found in self.against.items())
             return f"Memory improves the answers: {gains}; {n} problems."
         parts = []
         if doubtful:
-            parts.append(f"its interval includes or lies below zero against {', '.join(doubtful)}")
+            parts.append(f"no gain against {', '.join(doubtful)}")
         if missing:
             parts.append(f"no control with {', '.join(missing)} was run")
+        if other:
+            parts.append(f"the problems were not the same against {', '.join(other)}")
+        if unfinished:
+            parts.append(f"attempts are missing of {', '.join(unfinished)}")
         return f"A gain of memory is not shown on {n} problems: {'; '.join(parts)}."
 
     def to_json(self) -> dict[str, JsonValue]:

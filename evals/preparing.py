@@ -42,6 +42,7 @@ class Prepared:
     sets: tuple[DataSet, ...]
     samples: tuple[Sample, ...]
     digests: dict[str, str]
+    settings: dict[str, JsonValue]
 
     @property
     def streams(self) -> list[Stream]:
@@ -65,7 +66,7 @@ async def prepare(plan: Plan, loader: Loader) -> Prepared:
     suite = registry.get(plan.suite)
     options = registry.options_of(suite, plan.options)
     spec = agents.get(plan.agent).spec
-    _check_config(spec, plan)
+    settings = _settings_of(spec, plan)
     sets = await loader.load(plan.data, suite.spec.sets)
     read = samples_of(suite, sets, options)
     used = [(data, samples) for data, samples in zip(sets, read, strict=True) if samples]
@@ -79,7 +80,7 @@ async def prepare(plan: Plan, loader: Loader) -> Prepared:
                 param="agent",
             )
     digests = {data.name: digest(samples) for data, samples in used}
-    return Prepared(plan, suite, options, tuple(data for data, _ in used), samples, digests)
+    return Prepared(plan, suite, options, tuple(data for data, _ in used), samples, digests, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ async def begin(prepared: Prepared, service: Service, owner: str, origin: Origin
         control_of=origin.control_of,
         control=origin.control,
         overlaps=tuple(flagged),
+        settings=prepared.settings,
     )
     return await anyio.to_thread.run_sync(logs.create, service.settings.home, header, prepared.samples)
 
@@ -156,10 +158,11 @@ def prompts_of(prepared: Prepared) -> dict[str, str]:
     return found | {f"{agent.name} {name}": prompt.sha256 for name, prompt in sorted(agent.prompts.items())}
 
 
-def _check_config(spec: AgentSpec, plan: Plan) -> None:
-    """Raise `InvalidInput` for an option that the agent does not take: before a log is begun, and not at its first run."""
+def _settings_of(spec: AgentSpec, plan: Plan) -> dict[str, JsonValue]:
+    """Every option of the agent as it will be. Raises `InvalidInput` for one that it does not take: before a log is begun, and
+    not at its first run."""
     try:
-        spec.config.model_validate(plan.config)
+        return spec.config.model_validate(plan.config).model_dump(mode="json")
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

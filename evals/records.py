@@ -94,7 +94,7 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Header:
     """What an evaluation is, and on what it was run. `sets`: the data sets with source, licence, split, number and SHA-256;
-    `prompts`: the hash of every prompt file that was used, by its name; `arms`: other evaluations that belong to it."""
+    `prompts`: the hash of every prompt file that was used, by its name; `settings`: every option of the agent, defaults too."""
 
     id: str
     owner: str
@@ -113,6 +113,7 @@ class Header:
     control_of: str | None = None
     control: str | None = None
     overlaps: tuple[dict[str, JsonValue], ...] = ()
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The form in the file."""

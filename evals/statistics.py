@@ -22,6 +22,7 @@ Z: Final = 1.959963984540054
 RESAMPLES: Final = 10_000
 SUBSETS: Final = 100
 BATCH: Final = 500
+LEAST_DIFFERING: Final = 6
 
 
 class Interval(NamedTuple):
@@ -38,17 +39,28 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The mean of `a - b` over `n` problems that both have, and its interval."""
+    """The mean of `a - b` over `n` problems that both have, its interval, and on how many of them the two differ.
+
+    A percentile bootstrap knows only the differences that it was given: of one problem, or of a few equal ones, its interval
+    has no width. So a difference counts as shown when the interval lies on one side of zero and `differing` is at least
+    `LEAST_DIFFERING`: of fewer, even all on one side would be no surprise at 5 % (two-sided sign test). Ours.
+    """
 
     mean: float
     low: float
     high: float
     n: int
+    differing: int
 
     @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of zero."""
-        return self.low > 0 or self.high < 0
+    def shows_gain(self) -> bool:
+        """Whether `a` is shown to be better."""
+        return self.low > 0 and self.differing >= LEAST_DIFFERING
+
+    @property
+    def shows_loss(self) -> bool:
+        """Whether `a` is shown to be worse."""
+        return self.high < 0 and self.differing >= LEAST_DIFFERING
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,8 @@ def paired_bootstrap(
         drawn = rng.integers(0, len(differences), (count, len(differences)))
         means[start : start + count] = differences[drawn].mean(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))
-    return Difference(float(differences.mean()), float(low), float(high), len(differences))
+    differing = int(np.count_nonzero(differences))
+    return Difference(float(differences.mean()), float(low), float(high), len(differences), differing)
 
 
 def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> McNemar:

@@ -27,7 +27,7 @@ LEAST: Final = 3
 
 def summarise(header: Header, records: Sequence[Record]) -> dict[str, Any]:
     """What summary.json holds, but for what other evaluations have to do with it (evals/report.py)."""
-    ordered = sorted(records, key=lambda record: (record.seed, record.order, record.attempt, record.place))
+    ordered = in_order(records)
     return {
         "id": header.id,
         "suite": header.plan.suite,
@@ -40,6 +40,7 @@ def summarise(header: Header, records: Sequence[Record]) -> dict[str, Any]:
         "done": len(records),
         "expected": header.expected,
         "config": header.plan.to_json(),
+        "settings": dict(header.settings),
         "sets": list(header.sets),
         "data_sha256": header.data_sha256,
         "versions": dict(header.versions),
@@ -102,8 +103,14 @@ def scores(records: Sequence[Record]) -> dict[str, JsonValue]:
         told["pass_at"] = {str(k): _pass(by_item, k) for k in at}
         told["majority_at"] = {str(k): _majority(by_item, k) for k in at}
         if chance is not None:
-            told["guess_at"] = {str(k): any_guess(chance, k) for k in at}
+            told["guess_at"] = {str(k): _guess(by_item, k) for k in at}
     return told
+
+
+def in_order(records: Sequence[Record]) -> list[Record]:
+    """In the order of passes, whichever run ended first: the first record of an item is of the first pass, and a tie of votes
+    always goes the same way."""
+    return sorted(records, key=lambda record: (record.seed, record.order, record.attempt, record.place))
 
 
 def items(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -145,7 +152,7 @@ def curve(records: Sequence[Record]) -> list[dict[str, JsonValue]]:
     """Accuracy against tokens: the majority of k attempts costs k times the tokens of one."""
     if not records:
         return []
-    by_item = items(records)
+    by_item = items(in_order(records))
     fewest = min(len(each) for each in by_item.values())
     cost = cost_of(records)
     return [
@@ -185,6 +192,12 @@ def _ks(fewest: int) -> list[int]:
 
 def _pass(by_item: Mapping[str, Sequence[Record]], k: int) -> float:
     values = [pass_at_k(len(each), sum(record.correct for record in each), k) for each in by_item.values()]
+    return math.fsum(values) / len(values)
+
+
+def _guess(by_item: Mapping[str, Sequence[Record]], k: int) -> float:
+    """Each problem with its own chance: k guesses gain more on a likely one than on an unlikely one."""
+    values = [any_guess(each[0].chance or 0.0, k) for each in by_item.values()]
     return math.fsum(values) / len(values)
 
 

@@ -72,6 +72,28 @@ class Concept(Payload):
     used_in: list[str] = []
 
 
+class Pair(Payload):
+    """A grid and what becomes of it."""
+
+    input: list[list[int]]
+    output: list[list[int]]
+
+
+class Proof(Payload):
+    """A program that is right and needs the helper of a concept, and what it is right on."""
+
+    problem: str
+    program: str
+    train: list[Pair]
+
+
+class ExecutableConcept(Concept):
+    """The same with code: `helper` is the source of a function that programs may call, and it was tried on `proofs`."""
+
+    helper: str | None = None
+    proofs: list[Proof] = []
+
+
 class Lesson(Payload):
     """A situation and what to do in it; `source` is the problem that it came from. Source: ArcMemo, OE format."""
 
@@ -117,7 +139,7 @@ class ToolTrace(Payload):
 
 MODELS: Mapping[SemanticType, type[Payload]] = {
     "experience": Experience,
-    "concept": Concept,
+    "concept": ExecutableConcept,
     "lesson": Lesson,
     "note": Note,
     "file": File,

@@ -268,9 +268,12 @@ def text_row(cube: MemCube) -> lexical.LexicalRow:
 
 def words_hash(item: Draft | MemCube, placed: bool) -> str:
     """Two live memories of a vault cannot have the same: it is the same words about the same thing. `placed`: the writer
-    gave the position in the session, so that the same words at another place are another memory."""
+    gave the position in the session, so that the same words at another place are another memory. Methods that learn apart
+    in one vault (`data.method`) may each have learned the same."""
     place = (item.session_id, item.position) if placed else (None, None)
-    return text.content_hash(item.content, repr((item.semantic_type, item.subject, item.attribute, *place)))
+    method = item.data.get("method") if item.semantic_type == "experience" else None
+    kind = item.semantic_type if method is None else f"{item.semantic_type} of {method}"
+    return text.content_hash(item.content, repr((kind, item.subject, item.attribute, *place)))
 
 
 def stale(cube: MemCube, expected: int) -> Stale:

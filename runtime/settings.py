@@ -162,7 +162,9 @@ class SandboxSettings(Section):
         description="make do without Landlock when even `standard` is missing; development only, never in a server",
     )
     workers: int | None = Field(None, ge=1, le=256, description="default: one for each processor")
-    seconds: float = Field(2.0, gt=0, le=600, description="wall and CPU time of one program")
+    seconds: float = Field(
+        2.0, gt=0, le=600, description="the most wall and CPU time of one program; what an agent asks for is cut to it"
+    )
 
 
 class TelemetrySettings(Section):

@@ -35,8 +35,8 @@ def beam(
 
 def _plan(tree: Tree, width: int) -> Plan | None:
     k = tree.profile.k
-    order = [number for number, _ in choose(tree).ranking]
-    scores = dict(choose(tree).ranking)
+    ranking = choose(tree).ranking
+    order, scores = [number for number, _ in ranking], dict(ranking)
     depth = 0
     while True:
         layer = [number for number in order if tree.nodes[number].depth == depth]

@@ -1,8 +1,8 @@
 """Which node of the tree to work on next: one flat choice over all nodes that take children, not a walk from the root.
 
-    ucb       Q(v) + c · sqrt(ln(N_par + 1) / (N + eps)) puct      Q(v) + c · P(v) · sqrt(N_par + 1) / (1 + N), where P,
-    the prior, is the local value: known before any child is thompson  one draw of all strengths from the posterior; see
-    also `widening`, which adds new starts and merges
+    ucb       Q(v) + c · sqrt(ln(N_par + 1) / (N + eps))
+    puct      Q(v) + c · P(v) · sqrt(N_par + 1) / (1 + N), where P, the prior, is the local value: known before any child is
+    thompson  one draw of all strengths from the posterior; see also `widening`, which adds new starts and merges
 
 N is the visits of the node, N_par those of its parent; for a node without one it is the number of rollouts done. Ties
 go to the smallest id. Source: empirical_mcts §3.3; puct after Silver et al. 2017, thompson after Thompson 1933, both in

@@ -155,6 +155,7 @@ async def open_trial(home: Path, *rules: Rule, database_url: str | None = None) 
         executors = Executors(db, SYSTEM, identify("test"), dead_after_s=30)
         await executors.register()
         llm = Watched(Scripted("watched", Script(rules)))
+        sandbox = await stack.enter_async_context(open_sandbox(settings.settings))
         parts = Parts(
             settings=settings.settings,
             db=db,
@@ -163,9 +164,9 @@ async def open_trial(home: Path, *rules: Rule, database_url: str | None = None) 
             hub=EventHub(),
             llms=cast(LLMs, OneModel(llm)),
             saver=await stack.enter_async_context(open_saver(settings.settings)),
-            verifiers=await stack.enter_async_context(open_verifiers()),
+            verifiers=await stack.enter_async_context(open_verifiers(sandbox)),
             memory=await stack.enter_async_context(open_memory(settings.settings, db)),
-            sandbox=await stack.enter_async_context(open_sandbox(settings.settings)),
+            sandbox=sandbox,
         )
         yield Trial(parts, llm, Runner(parts))
 

@@ -12,12 +12,13 @@ import anyio.to_thread
 from agents.arc_memo.captioning import CAPTION
 from agents.arc_memo.config import ArcMemoConfig
 from agents.arc_memo.graph import build
+from agents.arc_memo.helpers import HELPERS
 from agents.arc_memo.lessons import DERIVE
 from agents.arc_memo.lessons import LESSONS as WRITE_LESSONS
 from agents.arc_memo.prompting import RETRY, SOLVE
 from agents.arc_memo.reading import CONCEPTS, DESCRIPTION, LESSONS
 from agents.arc_memo.selecting import SELECT_CONCEPTS, SELECT_LESSONS
-from agents.arc_memo.writing import ABSTRACT, CONSOLIDATE, PSEUDOCODE
+from agents.arc_memo.writing import ABSTRACT, ABSTRACT_HELPERS, CONSOLIDATE, PSEUDOCODE
 from agents.base import AgentSpec, Answer, Context
 from agents.graphs import Work, run_single
 from agents.tasks import ArcTask, Task
@@ -27,6 +28,7 @@ FILES = (
     SOLVE,
     RETRY,
     CONCEPTS,
+    HELPERS,
     LESSONS,
     DESCRIPTION,
     CAPTION,
@@ -34,6 +36,7 @@ FILES = (
     SELECT_LESSONS,
     PSEUDOCODE,
     ABSTRACT,
+    ABSTRACT_HELPERS,
     CONSOLIDATE,
     DERIVE,
     WRITE_LESSONS,

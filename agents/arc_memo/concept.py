@@ -3,7 +3,8 @@
 A concept is known by its exact name. It is a `structure` (something to see in a grid) or a `routine` (something to do),
 with typed parameters, which may be routines themselves. A type is declared where it is first used, in any typing field,
 as `name := definition`; the custom types of a memory are what its concepts declare, so they are derived, not kept. The
-order of the concepts means nothing: everything made from a memory goes by their names.
+order of the concepts means nothing: everything made from a memory goes by their names. A concept may carry code that
+programs call, its helper, with proofs: programs that are right and need it.
 
 A model writes entries, not concepts: `ConceptEntry` takes whatever it can read and refuses nothing for its form.
 Source: arcmemo §2, §3.3, §5.
@@ -29,6 +30,7 @@ GRID_MANIPULATION: Final = "grid manipulation"
 MAX_NAME: Final = 200
 MAX_LINE: Final = 2000
 MAX_ITEMS: Final = 100
+MAX_HELPER: Final = 4000
 DEFINES: Final = ":="
 TYPE_NAME: Final = re.compile(r"[A-Za-z_][\w -]*$")
 
@@ -45,9 +47,32 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """What a helper can be tried on again: a problem, the program that solved it and needs the helper, without the helper,
+    and the train pairs, each an input and an output."""
+
+    problem: str
+    program: str
+    train: tuple[tuple[list[list[int]], list[list[int]]], ...]
+
+    def to_json(self) -> JsonObject:
+        """As a concept keeps it."""
+        return {
+            "problem": self.problem,
+            "program": self.program,
+            "train": cast(JsonValue, [{"input": given, "output": wanted} for given, wanted in self.train]),
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Proof:
+        """Read what `to_json` wrote."""
+        return cls(kept["problem"], kept["program"], tuple((pair["input"], pair["output"]) for pair in kept["train"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Concept:
     """See the module. `cues`: what shows that it may matter; `implementation`: how it was coded before; `used_in`: the ids
-    of the problems whose programs used it."""
+    of the problems whose programs used it; `helper`: the source of a function, and `proofs` of it, the oldest first."""
 
     name: str
     kind: Kind
@@ -58,6 +83,8 @@ class Concept:
     cues: tuple[str, ...] = ()
     implementation: tuple[str, ...] = ()
     used_in: tuple[str, ...] = ()
+    helper: str | None = None
+    proofs: tuple[Proof, ...] = ()
 
     @property
     def typings(self) -> list[str]:
@@ -76,6 +103,9 @@ class Concept:
     def to_json(self) -> JsonObject:
         """The concept as the `data` of a memory (memory/payloads.py)."""
         parameters = [{"name": p.name, "typing": p.typing, "description": p.description} for p in self.parameters]
+        code: JsonObject = {"helper": self.helper} if self.helper else {}
+        if self.proofs:
+            code["proofs"] = [proof.to_json() for proof in self.proofs]
         return {
             "concept": self.name,
             "kind": self.kind,
@@ -86,6 +116,7 @@ class Concept:
             "cues": [*self.cues],
             "implementation": [*self.implementation],
             "used_in": [*self.used_in],
+            **code,
         }
 
     @classmethod
@@ -104,6 +135,8 @@ class Concept:
             cues=tuple(data.get("cues") or ()),
             implementation=tuple(data.get("implementation") or ()),
             used_in=tuple(data.get("used_in") or ()),
+            helper=as_code(data.get("helper")),
+            proofs=tuple(map(Proof.from_json, data.get("proofs") or ())),
         )
 
 
@@ -203,6 +236,16 @@ def as_lines(value: object) -> list[str]:
     return [line for line in map(as_line, items) if line][:MAX_ITEMS]
 
 
+def as_code(value: object) -> str | None:
+    """The text of a helper, without blanks at its ends; None when there is none, or one longer than `MAX_HELPER`."""
+    if not isinstance(value, str):
+        return None
+    plain = value.replace("\x00", " ").encode("utf-8", "ignore").decode()
+    lines = [line.rstrip() for line in re.split(r"\r\n?|\n", plain)]
+    code = "\n".join(lines).strip("\n")
+    return code if 0 < len(code) <= MAX_HELPER else None
+
+
 def _as_name(value: object) -> str:
     return as_line(value)[:MAX_NAME].rstrip()
 
@@ -282,6 +325,12 @@ class ConceptEntry(BaseModel):
             known = {"concept", *cls.model_fields}
             return value if len(value) != 1 or known & value.keys() else {"name": value}
         return {"name": value}
+
+
+class CodedEntry(ConceptEntry):
+    """An entry that may come with a helper."""
+
+    helper: Annotated[str | None, BeforeValidator(as_code)] = None
 
 
 class LessonEntry(BaseModel):

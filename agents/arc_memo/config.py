@@ -20,7 +20,7 @@ class ArcMemoConfig(BaseModel):
     `criterion`. `num_feedback_passes`: so many earlier attempts are shown, -1 for all. `context_tokens`: what the memory may
     take of a selection prompt; a larger one is looked through for a shortlist first. `seconds`: for one program on all
     grids of a call. `gate`: what must hold before anything is learned, see agents/arc_memo/gate.py. `vision`: a picture of
-    the puzzle goes with the caption call.
+    the puzzle goes with the caption call. `executable`: concepts may carry helpers, functions that programs call.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +38,7 @@ class ArcMemoConfig(BaseModel):
     context_tokens: int = Field(24_000, ge=500, le=1_000_000)
     gate: Gate = "train"
     vision: bool = False
+    executable: bool = False
     temperature: float = Field(0.8, ge=0, le=2)
     auxiliary_temperature: float = Field(0.3, ge=0, le=2)
     seconds: float = Field(2.0, gt=0, le=60)

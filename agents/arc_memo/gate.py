@@ -43,12 +43,12 @@ async def judged(
     threads: Sequence[Sequence[Attempt]],
 ) -> Verdict:
     """Whether `best`, which passes the train pairs, may be learned from. Raises `SandboxUnavailable`."""
-    assert best.source is not None
+    assert best.whole is not None
     if "agree" in config.gate and not agrees(best, threads):
         return Verdict(False, "no other program that passes the train pairs gives the same test outputs")
     if "recolour" in config.gate:
-        pairs = recoloured(task, best.source)
-        if pairs and not await holds(ctx, step, best.source, Limits(seconds=config.seconds), pairs, "recolour"):
+        pairs = recoloured(task, best.whole)
+        if pairs and not await holds(ctx, step, best.whole, Limits(seconds=config.seconds), pairs, "recolour"):
             return Verdict(False, "with colours swapped that it does not name, the program is wrong on a train pair")
     return Verdict(True)
 

@@ -146,7 +146,7 @@ def answer_of(work: Work, reading: Reading, threads: Sequence[Sequence[Attempt]]
         "train": max((attempt.share for attempt in last), default=0.0),
         "programs": sum(attempt.source is not None for attempt in made),
         "passing": sum(attempt.passes for attempt in last),
-        "program": best.source if best is not None else None,
+        "program": best.whole if best is not None else None,
         "rule": choosing.RULE,
         "format": config.format,
         "gate": config.gate,

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from agents.arc_memo.concept import Concept, ConceptEntry, ConceptMemory, Lesson
-from agents.arc_memo.library import REUSED, STATES, Library, library_of, read_lessons, read_whole
+from agents.arc_memo.library import REUSED, Library, library_of, read_lessons, read_named, read_whole
 from agents.arc_memo.merging import consolidated, merge_batch, united, without_problem
+from agents.arc_memo.proving import Proven
 from agents.arc_memo.wording import concept_of, lesson_text, text_of
 from agents.base import Step
 from agents.learning import Learning
 from memory.indices.base import Filter
-from memory.listing import Where
 from memory.revisions import Insert, Remove, Revised, Revision, Rewrite, Skip, There
 from memory.service import Memory
 from memory.types import Actor, Change, Draft, MemCube, RecallHit, Source
@@ -83,22 +83,18 @@ async def write_concepts(
     *,
     sources: Mapping[str, Source],
     shorter: Sequence[Shorter] = (),
+    proven: Sequence[Proven] = (),
 ) -> Revised:
     """Merge the entries of each problem into the vault that the run writes, in one plan of this step.
 
-    `sources` names for each problem the program that was verified; see `source_of`. The same step again gives what was done
-    the first time. Raises as `Learning.check` does, and `InvalidInput`; then nothing is done.
+    `sources` names for each problem the program that was verified; see `source_of`. `proven`: the helpers that come with
+    the entries; one whose concept has got another helper or other proofs since is left out. The same step again gives what
+    was done the first time. Raises as `Learning.check` does, and `InvalidInput`; then nothing is done.
     """
     names = tuple(dict.fromkeys(entry.name for entries in batch.values() for entry in entries if entry.name))
 
     async def named(memory: Memory, actor: Actor, spec: RunSpec) -> list[RecallHit]:
-        found: list[RecallHit] = []
-        for vault in spec.vaults[1:]:
-            for name in names:
-                where = Where(vault, states=STATES, semantic_types=("concept",), subject=name)
-                page = await memory.list(actor, where)
-                found += [RecallHit(cube, 1.0, {}, {}, "named") for cube in reversed(page.items)]
-        return found
+        return (await read_named(memory, actor, spec.vaults[1:], names)).hits(names)
 
     plan = _Plan(
         batch,
@@ -106,6 +102,7 @@ async def write_concepts(
         sources,
         {each.shown.name: each for each in shorter},
         {name: new_id("mem") for name in names},
+        proven,
     )
     return await learning.write(
         step,
@@ -189,6 +186,7 @@ class _Plan:
     sources: Mapping[str, Source]
     shorter: Mapping[str, Shorter]
     new_ids: Mapping[str, str]
+    proven: Sequence[Proven]
 
     def revisions(self, there: There) -> list[Revision]:
         """Called inside the transaction, with what is there."""
@@ -197,8 +195,17 @@ class _Plan:
         for name, concept in here.memory.concepts.items():
             known[name] = united(concept, known[name]) if name in known else concept
         merged = merge_batch(ConceptMemory(known), self.batch)
-        changes = [self._revision(merged.memory.concepts[name], here, there) for name in merged.changed]
-        return [*changes, *map(Skip, merged.notes)]
+        concepts, notes = dict(merged.memory.concepts), [*merged.notes]
+        for each in self.proven:
+            if each.concept not in concepts:
+                continue
+            after = each.applied(concepts[each.concept])
+            if after is None:
+                notes.append(f"{each.concept!r} has another helper or other proofs than were replayed; it keeps them")
+            else:
+                concepts[each.concept] = after
+        changed = [name for name in sorted(concepts) if concepts[name] != known.get(name)]
+        return [*(self._revision(concepts[name], here, there) for name in changed), *map(Skip, notes)]
 
     def _revision(self, concept: Concept, here: Library, there: There) -> Revision:
         name = concept.name

@@ -83,6 +83,17 @@ async def read_whole(memory: Memory, actor: Actor, vaults: Sequence[str]) -> Lib
     return library_of(cubes, whole=True)
 
 
+async def read_named(memory: Memory, actor: Actor, vaults: Sequence[str], names: Iterable[str]) -> Library:
+    """The concepts of exactly these names, however large the vaults are. Raises as `read_concepts` does."""
+    found: list[MemCube] = []
+    wanted = tuple(dict.fromkeys(names))
+    for vault in dict.fromkeys(vaults):
+        for name in wanted:
+            where = Where(vault, states=STATES, semantic_types=("concept",), subject=name)
+            found += reversed((await memory.list(actor, where)).items)
+    return library_of(found, whole=False)
+
+
 async def shortlist(
     memory: Memory, actor: Actor, vaults: Sequence[str], *, question: str, k: int, explore: float | None = None
 ) -> Library:

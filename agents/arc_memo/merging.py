@@ -1,9 +1,10 @@
 """How what a model wrote becomes part of the memory: rules, no model. Pure.
 
-Per problem: a new name needs a known kind; of descriptions, types of the output and subtypes the first that says
-something stays; parameters are united by name, and a later typing or description takes the place of an earlier one;
-cues and notes are appended, each text once; the problem is noted once. The same entries of the same problem again change
-nothing, so a batch that was cut off may be merged again. Source: arcmemo §3.3, §5.
+Per problem: a new name needs a known kind in one of its entries; of descriptions, types of the output and subtypes the
+first that says something stays; parameters are united by name, and a later typing or description takes the place of an
+earlier one; cues and notes are appended, each text once; the problem is noted once. A helper and its proofs are one thing,
+and no entry touches them (agents/arc_memo/proving.py). The same entries of the same problem again change nothing, so a
+batch that was cut off may be merged again. Source: arcmemo §3.3, §5.
 """
 
 from __future__ import annotations
@@ -39,17 +40,21 @@ def merge(memory: ConceptMemory, entries: Sequence[ConceptEntry], problem_id: st
     """Take in what was written about the program of one problem."""
     concepts = dict(memory.concepts)
     notes: list[str] = []
+    kinds: dict[str, Kind] = {}
+    for entry in entries:
+        kind = (entry.kind or "").strip().casefold()
+        if kind in KINDS:
+            kinds.setdefault(entry.name, cast(Kind, kind))
     for entry in entries:
         known = concepts.get(entry.name)
-        kind = (entry.kind or "").strip().casefold()
         if not entry.name:
             notes.append(f"{problem_id}: an entry without a name is left out")
-        elif known is None and kind not in KINDS:
+        elif known is None and entry.name not in kinds:
             notes.append(
                 f"{problem_id}: {entry.name!r} is new and of kind {entry.kind!r}; expected one of {list(KINDS)}"
             )
         else:
-            before = known or Concept(entry.name, cast(Kind, kind))
+            before = known or Concept(entry.name, kinds[entry.name])
             concepts[entry.name] = _with(before, entry, problem_id)
     return Merged(ConceptMemory(concepts), _changed(memory.concepts, concepts), tuple(notes))
 
@@ -66,6 +71,7 @@ def merge_batch(memory: ConceptMemory, batch: Mapping[str, Sequence[ConceptEntry
 
 def united(first: Concept, second: Concept) -> Concept:
     """Two concepts of one name, as two vaults may hold them: what the first says stays."""
+    coded = first if first.helper else second
     return replace(
         first,
         description=first.description or second.description,
@@ -75,17 +81,21 @@ def united(first: Concept, second: Concept) -> Concept:
         cues=_appended(first.cues, second.cues),
         implementation=_appended(first.implementation, second.implementation),
         used_in=_appended(first.used_in, second.used_in),
+        helper=coded.helper,
+        proofs=coded.proofs,
     )
 
 
 def without_problem(memory: ConceptMemory, problem_id: str) -> Merged:
     """The memory without a problem: concepts that no other one used are gone. What the problem added to a concept that
-    others use stays, because nobody knows any more who said it first."""
+    others use stays, because nobody knows any more who said it first; but a helper goes with its last proof."""
     concepts: dict[str, Concept] = {}
     for name, concept in memory.concepts.items():
         left = tuple(each for each in concept.used_in if each != problem_id)
         if left or not concept.used_in:
-            concepts[name] = replace(concept, used_in=left)
+            proofs = tuple(proof for proof in concept.proofs if proof.problem != problem_id)
+            helper = None if concept.proofs and not proofs else concept.helper
+            concepts[name] = replace(concept, used_in=left, helper=helper, proofs=proofs)
     return Merged(ConceptMemory(concepts), _changed(memory.concepts, concepts))
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -29,6 +29,8 @@ PYTHON: Final = ("python", "python3", "py", "")
 FENCE: Final = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 OPEN_FENCE: Final = re.compile(r"^[ \t]*```[ \t]*(?:python3?|py)\b", re.MULTILINE)
 DEFINES: Final = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{ENTRY}\b|^{ENTRY}[ \t]*=", re.MULTILINE)
+# A program may begin with it only where nothing stands ahead, so it goes to the top.
+FUTURE: Final = re.compile(r"^from __future__ import (?:\([^)]*\)|[^\n(;]+)\n", re.MULTILINE)
 MAX_SOURCE_CHARS: Final = 40_000
 MAX_ERROR_CHARS: Final = 600
 
@@ -68,7 +70,8 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One program of one sample, `depth` retries in. `problem`: why there is none; `outputs`: one for each test input."""
+    """One program of one sample, `depth` retries in. `problem`: why there is none; `outputs`: one for each test input;
+    `helpers`: the texts of the helpers that it was run with, by concept, which no step keeps."""
 
     sample: int
     depth: int
@@ -77,6 +80,12 @@ class Attempt:
     train: tuple[Shown, ...]
     outputs: tuple[Grid | None, ...]
     level: str | None
+    helpers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> str | None:
+        """The program with the helpers that it was run with."""
+        return None if self.source is None else linked(self.helpers.values(), self.source)
 
     @property
     def share(self) -> float:
@@ -112,17 +121,37 @@ def failed(sample: int, depth: int, why: str, task: ArcTask) -> Attempt:
     return Attempt(sample, depth, None, why, (), (None,) * len(task.test), None)
 
 
+def linked(helpers: Iterable[str], program: str) -> str:
+    """The program with helpers ahead of it, so that what it defines itself takes their place; as it is without any."""
+    texts = [*helpers]
+    if not texts:
+        return program
+    first = "".join(dict.fromkeys(found.group() for found in FUTURE.finditer(program)))
+    return "\n\n".join([*([first] if first else []), *texts, FUTURE.sub("", program)])
+
+
 async def tried(
-    ctx: Context, step: Step, task: ArcTask, source: str, limits: Limits, *, sample: int, depth: int
+    ctx: Context,
+    step: Step,
+    task: ArcTask,
+    source: str,
+    limits: Limits,
+    *,
+    sample: int,
+    depth: int,
+    helpers: Mapping[str, str] | None = None,
 ) -> Attempt:
-    """Run a program for a sample; two lines of the log for each call of the sandbox. Raises `SandboxUnavailable`."""
-    cases, level = await _called(ctx, step, source, [pair.input for pair in task.train], FIRST, limits)
+    """Run a program for a sample; two lines of the log for each call of the sandbox. `helpers`: the texts of those that it
+    may call, by concept. Raises `SandboxUnavailable`."""
+    attempt = Attempt(sample, depth, source, None, (), (), None, helpers or {})
+    whole = attempt.whole or source
+    cases, level = await _called(ctx, step, whole, [pair.input for pair in task.train], FIRST, limits)
     train = tuple(_shown(case, pair.output) for case, pair in zip(cases, task.train, strict=True))
     outputs: tuple[Grid | None, ...] = (None,) * len(task.test)
     if any(each.output is not None for each in train):
-        cases, _ = await _called(ctx, step, source, [each.input for each in task.test], "test", limits)
+        cases, _ = await _called(ctx, step, whole, [each.input for each in task.test], "test", limits)
         outputs = tuple(_shown(case, None).output for case in cases)
-    return Attempt(sample, depth, source, None, train, outputs, level)
+    return replace(attempt, train=train, outputs=outputs, level=level)
 
 
 async def holds(

@@ -2,7 +2,8 @@
 
 The selection is made once for the run. For every sample it is drawn anew which of the selected memories it is shown
 (agents/remembering.py), so the samples tell what a memory is worth. A sample that is shown none of them gets no word of
-memory at all, not even names. Source: arcmemo §3.5-3.8; design usefulness.
+memory at all, not even names. Helpers are those of the concepts that the sample is shown. Source: arcmemo §3.5-3.8;
+design usefulness.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import JsonValue
 from agents.arc_memo.captioning import description_of
 from agents.arc_memo.concept import Concept, ConceptMemory
 from agents.arc_memo.config import ArcMemoConfig
+from agents.arc_memo.helpers import Helper, apart, called, described, listed
 from agents.arc_memo.merging import united
 from agents.arc_memo.programs import Attempt
 from agents.arc_memo.prompting import PROMPTS, data, feedback
@@ -41,7 +43,8 @@ Kept = Sequence[tuple[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """See the module. `others`: names of concepts that were not selected; `more`: what retries selected, by sample."""
+    """See the module. `others`: names of concepts that were not selected; `more`: what retries selected, by sample;
+    `helpers`: what is known of the helpers of all of them, by their texts."""
 
     lessons: bool = False
     units: Units = field(default_factory=Units)
@@ -50,18 +53,32 @@ class Reading:
     description: str | None = None
     why: str = "off"
     more: Mapping[int, tuple[MemCube, ...]] = field(default_factory=dict)
+    helpers: Mapping[str, Helper] = field(default_factory=dict)
 
     def notes(self, sample: int) -> str:
         """What the sample is told; empty when there is nothing to tell."""
-        cubes = [*self.units.shown.get(unit_of(sample), ()), *self.more.get(sample, ())]
-        memory = self._lessons(cubes) if self.lessons else self._concepts(cubes)
+        memory = self._lessons(self._cubes(sample)) if self.lessons else self._concepts(self._shown(sample))
         description = DESCRIPTION.render(description=data(self.description)) if self.description else ""
-        return "\n\n".join(part for part in (description, memory) if part)
+        return "\n\n".join(part for part in (description, memory, listed(self._helpers(sample))) if part)
 
-    def _concepts(self, cubes: Sequence[MemCube]) -> str:
+    def called_by(self, sample: int, program: str) -> dict[str, str]:
+        """The texts of the helpers that a program of the sample is run with, by concept."""
+        return called(self._helpers(sample), program)
+
+    def _cubes(self, sample: int) -> list[MemCube]:
+        return [*self.units.shown.get(unit_of(sample), ()), *self.more.get(sample, ())]
+
+    def _shown(self, sample: int) -> dict[str, Concept]:
         shown: dict[str, Concept] = {}
-        for concept in map(concept_of, cubes):
+        for concept in map(concept_of, self._cubes(sample)):
             shown[concept.name] = united(shown[concept.name], concept) if concept.name in shown else concept
+        return shown
+
+    def _helpers(self, sample: int) -> dict[str, Helper]:
+        sources = [concept.helper or "" for concept in self._shown(sample).values()] if self.helpers else []
+        return apart(self.helpers[source] for source in sources if source in self.helpers)
+
+    def _concepts(self, shown: Mapping[str, Concept]) -> str:
         by_name = {name: Concept(name, "routine") for name in self.others}
         hint = as_hint(ConceptMemory({**by_name, **shown}), shown.keys())
         return CONCEPTS.render(concepts=hint) if hint else ""
@@ -90,7 +107,8 @@ class Reading:
             return self
         drawn = await work.ctx.recalled(f"memories.{sample}.{depth}", _finding(new), [unit], explore=0.0)
         mine = (*self.more.get(sample, ()), *drawn.shown.get(unit, ()))
-        return replace(self, more={**self.more, sample: mine})
+        helpers = {**self.helpers, **await _helpers_of(work, config, drawn.shown.get(unit, ()))}
+        return replace(self, more={**self.more, sample: mine}, helpers=helpers)
 
 
 def unit_of(sample: int) -> str:
@@ -123,7 +141,17 @@ async def read(work: Work, config: ArcMemoConfig) -> Reading:
     found = await work.ctx.look(lambda memory, actor, spec: _revisited(memory, actor, spec, kept["others"]))
     others = dict.fromkeys(concept_of(cube).name for cube in found or ())
     chosen = tuple(id_ for id_, _ in kept["chosen"])
-    return Reading(lessons, units, chosen, tuple(others), described, kept["why"])
+    helpers = await _helpers_of(work, config, [cube for cubes in units.shown.values() for cube in cubes])
+    return Reading(lessons, units, chosen, tuple(others), described, kept["why"], helpers=helpers)
+
+
+async def _helpers_of(work: Work, config: ArcMemoConfig, cubes: Sequence[MemCube]) -> dict[str, Helper]:
+    """What is known of the helpers of these memories, by their texts; one that cannot be read is left out."""
+    if not config.executable or config.format != "ps":
+        return {}
+    coded = {concept.helper: concept for concept in map(concept_of, cubes) if concept.helper}
+    found = await described(work.ctx, [*coded.values()], config.seconds)
+    return {helper.source: helper for helper in found if isinstance(helper, Helper)}
 
 
 def _may_select(work: Work, config: ArcMemoConfig) -> bool:

@@ -8,7 +8,7 @@ program gets right is its outcome. Source: arcmemo §3.8, §5; design usefulness
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import JsonValue
@@ -52,7 +52,8 @@ async def thread(work: Work, config: ArcMemoConfig, sample: int, reading: Readin
             running = _Running(work, config, task, reading, sample, depth, said)
             made: Any = await work.ctx.step(f"run.{sample}.{depth}", running.run)
             replies.append(said["text"])
-            done.attempts.append(Attempt.from_json(made))
+            attempt = Attempt.from_json(made)
+            done.attempts.append(replace(attempt, helpers=reading.called_by(sample, attempt.source or "")))
             if done.attempts[-1].passes:
                 break
     except BudgetExhausted as error:
@@ -114,6 +115,7 @@ class _Running:
                 Limits(seconds=self.config.seconds),
                 sample=self.sample,
                 depth=self.depth,
+                helpers=self.reading.called_by(self.sample, source),
             )
         told: JsonObject = {
             "depth": self.depth,

@@ -8,6 +8,8 @@
     - the objects stay where they are
     Notes:
     - a lookup table of colours
+    Helper:
+    def recolor_object(cells, color): ...
 
 The fields of the memory are the facts as long as its text is the one made from them. Another text was written by a
 person, and then the text is what counts: what it does not say is not so. Source: ours; arcmemo §2.
@@ -18,11 +20,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.arc_memo.concept import MAX_NAME, Concept, Kind, Lesson, Parameter
+from agents.arc_memo.concept import MAX_NAME, Concept, Kind, Lesson, Parameter, as_code
 from memory.types import MemCube
 
 HEAD: Final = re.compile(r"(?P<name>.+) \((?P<kind>structure|routine)(?:: (?P<subtype>.*?))?\)(?: -> (?P<output>.+))?")
 PARTS: Final = ("Parameters", "Cues", "Notes")
+# What follows it is code, to the end of the text.
+HELPER: Final = re.compile(r"^[ \t]*helper:[ \t]*\n(?=\s*def )", re.IGNORECASE | re.MULTILINE)
 DESCRIBED: Final = " -- "
 LESSON: Final = re.compile(r"When: (?P<situation>.*?)\nThen: (?P<suggestion>.*)", re.DOTALL)
 
@@ -39,6 +43,8 @@ def text_of(concept: Concept) -> str:
     ):
         if items:
             lines += [f"{title}:", *(f"- {item}" for item in items)]
+    if concept.helper:
+        lines += ["Helper:", concept.helper]
     return "\n".join(lines)
 
 
@@ -50,6 +56,8 @@ def concept_of(cube: MemCube) -> Concept:
 
 def read_text(text: str, known: Concept | None = None) -> Concept:
     """The concept that a text tells of. The name, and what no text tells, are those of the known one."""
+    text, *code = HELPER.split(text, maxsplit=1)
+    helper = as_code(code[0]) if code else None
     head, *lines = [line.strip() for line in text.strip().splitlines() if line.strip()] or [""]
     found = HEAD.fullmatch(head)
     said: dict[str, list[str]] = {"": [], **{part: [] for part in PARTS}}
@@ -77,6 +85,8 @@ def read_text(text: str, known: Concept | None = None) -> Concept:
         cues=tuple(said["Cues"]),
         implementation=tuple(said["Notes"]),
         used_in=known.used_in if known else (),
+        helper=helper,
+        proofs=known.proofs if known and helper else (),
     )
 
 

@@ -2,8 +2,8 @@
 
 The program is first rewritten without what only its language needs, then the model says which concepts it uses, with the
 collection before its eyes, and the entries are merged by rule (agents/arc_memo/merging.py). Lists that have grown long by it
-are rewritten shorter before they are written. Each call is a step, so is the write; the write is one plan. Source: arcmemo
-§3.3, §5.
+are rewritten shorter before they are written. With `executable`, an entry may bring a helper, which is tried first
+(agents/arc_memo/proving.py). Each call is a step, so is the write; the write is one plan. Source: arcmemo §3.3, §5.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
-from agents.arc_memo.concept import Concept, ConceptEntry, Lines
+from agents.arc_memo.concept import CodedEntry, Concept, ConceptEntry, Lines
 from agents.arc_memo.config import ArcMemoConfig
 from agents.arc_memo.grids import problem_id
 from agents.arc_memo.keeping import Shorter, source_of, write_concepts
-from agents.arc_memo.library import Library, read_concepts
+from agents.arc_memo.library import Library, read_concepts, read_named
 from agents.arc_memo.merging import merge, needs_consolidation
 from agents.arc_memo.programs import Attempt
 from agents.arc_memo.prompting import PROMPTS, data
+from agents.arc_memo.proving import Proven, proved
 from agents.arc_memo.rendering import render
 from agents.arc_memo.selecting import SHORTLIST, TOKENS_OF_ONE
 from agents.base import Context, Step
@@ -33,6 +34,7 @@ from runtime.types import Message, Sampling
 
 PSEUDOCODE: Final = load_prompt(PROMPTS / "pseudocode.md")
 ABSTRACT: Final = load_prompt(PROMPTS / "abstract.md")
+ABSTRACT_HELPERS: Final = load_prompt(PROMPTS / "abstract_helpers.md")
 CONSOLIDATE: Final = load_prompt(PROMPTS / "consolidate.md")
 MAX_TOKENS: Final = 4096
 NONE: Final = "(none)"
@@ -57,6 +59,13 @@ class Abstraction(BaseModel):
     concepts: Annotated[list[ConceptEntry], BeforeValidator(_as_list)]
 
 
+class ExecutableAbstraction(Abstraction):
+    """The same with helpers, and the program written anew to call them."""
+
+    concepts: Annotated[list[CodedEntry], BeforeValidator(_as_list)]  # type: ignore[assignment]
+    program: str | None = None
+
+
 class Consolidation(BaseModel):
     """The lists of a concept, shorter."""
 
@@ -68,7 +77,7 @@ class Consolidation(BaseModel):
 async def learn_concepts(work: Work, config: ArcMemoConfig, task: ArcTask, best: Attempt) -> None:
     """Take the concepts of a program in. What the model does not give leaves the memory as it is. Raises
     `BudgetExhausted`."""
-    writing = _Writing(work.ctx, config, problem_id(task), best)
+    writing = _Writing(work.ctx, config, task, best)
     said: Any = await work.ctx.step("learn.pseudocode", writing.pseudocode)
 
     async def abstract(step: Step) -> JsonValue:
@@ -77,11 +86,24 @@ async def learn_concepts(work: Work, config: ArcMemoConfig, task: ArcTask, best:
     made: Any = await work.ctx.step("learn.abstract", abstract)
     if not made:
         return
-    entries = [ConceptEntry.model_validate(each) for each in made]
+    entries = [ConceptEntry.model_validate(each) for each in made["concepts"]]
+    proven: list[Proven] = []
+    if config.executable:
+
+        async def prove(step: Step) -> JsonValue:
+            return [each.to_json() for each in await writing.prove(step, made)]
+
+        kept: Any = await work.ctx.step("learn.helpers", prove)
+        proven = [Proven.from_json(each) for each in kept]
+        # A program that needs the helper of a concept uses the concept, whether the model names it or not.
+        unnamed = [each.concept for each in proven if all(each.concept != entry.name for entry in entries)]
+        entries += [ConceptEntry(name=name) for name in unnamed]
+    if not entries:
+        return
     shorter = await writing.consolidated(entries)
 
     async def write(step: Step) -> JsonValue:
-        return await writing.write(step, entries, shorter)
+        return await writing.write(step, entries, shorter, proven)
 
     await work.ctx.step("learn.write", write)
 
@@ -90,13 +112,17 @@ async def learn_concepts(work: Work, config: ArcMemoConfig, task: ArcTask, best:
 class _Writing:
     ctx: Context
     config: ArcMemoConfig
-    problem: str
+    task: ArcTask
     best: Attempt
 
     @property
+    def problem(self) -> str:
+        return problem_id(self.task)
+
+    @property
     def program(self) -> str:
-        assert self.best.source is not None
-        return self.best.source
+        assert self.best.whole is not None
+        return self.best.whole
 
     def sampling(self) -> Sampling:
         return Sampling(temperature=self.config.auxiliary_temperature, seed=self.ctx.seed, max_tokens=MAX_TOKENS)
@@ -126,15 +152,40 @@ class _Writing:
             summary=data(summary) or NONE,
             solution=data(solution),
         )
+        asked = Abstraction
+        if self.config.executable:
+            asked = ExecutableAbstraction
+            text += "\n\n" + ABSTRACT_HELPERS.render(program=self.given())
         try:
             made = await step.ask_structured(
-                "arcmemo.abstract", [Message("user", text)], Abstraction, sampling=self.sampling(), prompt=ABSTRACT
+                "arcmemo.abstract", [Message("user", text)], asked, sampling=self.sampling(), prompt=ABSTRACT
             )
         except ModelError as error:
             await step.emit(CheckFailed(name=step.key, detail=f"nothing is learned: {error.message}"))
             return None
         await step.emit(StepCompleted(name=step.key, detail={"entries": len(made.concepts)}))
-        return [entry.model_dump(mode="json") for entry in made.concepts]
+        return made.model_dump(mode="json")
+
+    def given(self) -> str:
+        """The program behind the helpers that it was run with, each under the name of its concept."""
+        helpers = [f"# concept: {name}\n{source}" for name, source in self.best.helpers.items()]
+        return data("\n\n".join([*helpers, self.best.source or ""]))
+
+    async def prove(self, step: Step, made: dict[str, Any]) -> list[Proven]:
+        """Try the helpers that came with the entries, and those that the program was run with."""
+        offered = {each["name"]: each["helper"] for each in made["concepts"] if each["name"] and each["helper"]}
+        names, vaults = [*offered, *self.best.helpers], self.ctx.spec.vaults
+        library = await self.ctx.look(lambda memory, actor, _: read_named(memory, actor, vaults, names)) or Library()
+        return await proved(
+            self.ctx,
+            step,
+            self.config,
+            self.task,
+            self.best,
+            offered=offered,
+            program=made["program"],
+            known=library.memory.concepts,
+        )
 
     async def library(self, question: str = "") -> Library:
         """What there is, or of a memory too large for a prompt what fits the question."""
@@ -164,13 +215,17 @@ class _Writing:
                 found.append(Shorter(concept, tuple(said["cues"]), tuple(said["implementation"])))
         return found
 
-    async def write(self, step: Step, entries: list[ConceptEntry], shorter: list[Shorter]) -> JsonValue:
+    async def write(
+        self, step: Step, entries: list[ConceptEntry], shorter: list[Shorter], proven: list[Proven]
+    ) -> JsonValue:
         learning = self.ctx.learning
         assert learning is not None
         run = f"run.{self.best.sample}.{self.best.depth}"
         sources = {self.problem: source_of(self.ctx.run_id, run, self.program)}
         try:
-            revised = await write_concepts(learning, step, {self.problem: entries}, sources=sources, shorter=shorter)
+            revised = await write_concepts(
+                learning, step, {self.problem: entries}, sources=sources, shorter=shorter, proven=proven
+            )
         except (InvalidInput, Forbidden) as error:
             # The vault was locked, archived or taken away meanwhile; the answer is not lost for that.
             await step.emit(CheckFailed(name=step.key, detail=error.message))

@@ -6,6 +6,7 @@ one for each model call. Source: style sheet §5; empirical_mcts §3.1, §3.9.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any, Final, TypedDict
 
@@ -84,7 +85,11 @@ async def search(state: State, runtime: Runtime[Work]) -> State:
             ctx.offer(answer_of(tree, choose(tree)))
     assert tree.stopped is not None
     if config.memory_when == "question" and tree.stopped.reason != "budget":
-        await experiences.learn("", choose(tree).best, problem.lessons)
+        try:
+            await experiences.learn("", choose(tree).best, problem.lessons)
+        except BudgetExhausted as error:
+            # The search is done and its answer stands; a resumed run takes the lessons in.
+            tree.stopped = replace(tree.stopped, reason="budget", limit=error.limit)
     return {"answer": await _given(tree, work, trace)}
 
 

@@ -166,7 +166,9 @@ class Question:
             return None
         lessons = self._lessons.setdefault(child.id, [])
         lessons += [lesson for lesson in said["data"]["lessons"] if lesson not in lessons]
-        evolved = fit(said["data"]["new_prompt"], self._contract) or child.data["gen_prompt"]
+        # A second opinion that writes no prompt leaves the one of the first.
+        before = child.data.get("evolved_prompt") or child.data["gen_prompt"]
+        evolved = fit(said["data"]["new_prompt"], self._contract) or before
         return Evaluation(
             said["s_child"], said["s_opponent"], said["swapped"], said["data"], {"evolved_prompt": evolved}
         )

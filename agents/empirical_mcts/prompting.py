@@ -37,8 +37,10 @@ FORMS: Final[Mapping[TaskKind, str]] = {
     "chat": "answer in the form, the language and the length that the request asks for, and give nothing else.",
     "math": "give the final answer once, alone, inside \\boxed{}.",
     "qa": "reply with the answer alone, as short as it can be; where documents are given, rely on nothing else.",
-    "arc": "end the reply with a JSON list that holds the output grid of each test input, in order.",
-    "code": "write complete code that meets every requirement, in one fenced block where one is enough.",
+    "arc": "end the reply with a JSON list that holds the output grid of each test input, in order. Before it there may be "
+    "one fenced Python block that defines `transform(grid)`; that program is run on the train pairs.",
+    "code": "write complete code that meets every requirement, in one fenced block where one is enough; where tests are "
+    "given, they are run with the first fenced Python block.",
 }
 
 

@@ -1,7 +1,8 @@
 """Final answers in mathematical text: where they stand, and in which form they compare.
 
 The last `\\boxed{…}` with balanced braces and something in it counts. Without one, the last "answer is N" is a fallback
-that is reported as such. Reading is linear in the length of the text, whatever a model that repeats itself writes.
+that is reported as such. Where an answer can be checked, or a suite is made for models too small to follow a format, the
+last number of the reply counts too. Reading is linear in the length of the text, whatever a model that repeats itself writes.
 Source: evaluation sheet §3.2 and §6.2.
 """
 
@@ -15,6 +16,8 @@ MARKS = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{|\\.|[{}]", re.DOTALL)
 STATED = re.compile(
     r"\banswer\s{0,4}(?:is|:|=)[\s*:$\\(]{0,8}([-+]?[0-9][0-9,]*(?:\.[0-9]+|/[0-9]+)?|[-+]?\.[0-9]+)", re.IGNORECASE
 )
+# A number that stands alone: not the end of another, not a part of a word.
+NUMBER = re.compile(r"(?<![\w.])-?[0-9][0-9,]*(?:\.[0-9]+)?")
 INTEGER = re.compile(r"([-+]?)0*([0-9]+)")
 GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:\{?,\}?[0-9]{3})+(?:\.[0-9]+)?")
 # What sets spaces or sizes in LaTeX and does not change the meaning.
@@ -26,7 +29,7 @@ class Extracted:
     """An answer and how it was found."""
 
     text: str
-    how: Literal["boxed", "stated"]
+    how: Literal["boxed", "stated", "bare"]
 
 
 def extract(text: str) -> Extracted | None:
@@ -36,6 +39,15 @@ def extract(text: str) -> Extracted | None:
         return Extracted(inside, "boxed")
     stated = STATED.findall(text)
     return Extracted(stated[-1].rstrip(","), "stated") if stated else None
+
+
+def extract_number(text: str) -> Extracted | None:
+    """As `extract`, and without either the last number of the reply."""
+    found = extract(text)
+    if found is not None:
+        return found
+    bare = NUMBER.findall(text)
+    return Extracted(bare[-1].rstrip(","), "bare") if bare else None
 
 
 def boxed(text: str) -> str | None:

@@ -16,7 +16,7 @@ import orjson
 
 from agents.equations import failing, number_of, read_equation
 from agents.tasks import MathTask, Task
-from agents.verifiers.answers import extract, normal
+from agents.verifiers.answers import extract, extract_number, normal
 from agents.verifiers.base import Verdict
 from runtime.errors import MnemeError
 
@@ -126,7 +126,7 @@ class MathVerifier:
         """Put the answer into the task's equations. `detail` begins with how the answer was found."""
         if not isinstance(task, MathTask) or task.check is None:
             return None
-        found = extract(text)
+        found = extract_number(text)
         if found is None:
             return Verdict(0.0, "no answer in the reply")
         answer = normal(found.text).removeprefix(f"{task.check.variable}=")
@@ -150,8 +150,9 @@ class MathVerifier:
         return Verdict(1.0 if reply["ok"] else 0.0, f"{found.how}: {reply['detail']}")
 
     async def canonical(self, task: Task, text: str) -> str | None:
-        """The extracted answer, normalised."""
-        found = extract(text)
+        """The extracted answer, normalised; read as `verify` reads it when the task carries a check."""
+        checked = isinstance(task, MathTask) and task.check is not None
+        found = extract_number(text) if checked else extract(text)
         return normal(found.text) if found else None
 
     async def equal(self, gold: str, answer: str) -> bool:

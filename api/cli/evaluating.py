@@ -53,7 +53,7 @@ async def measure(settings: Settings, wish: Wish, prices: Prices) -> Ended:
     """Do what is wanted. What the evaluation itself raises is in the answer, beside the report of what there is."""
     await anyio.to_thread.run_sync(migrate.upgrade, settings)
     ended = Ended()
-    async with with_model_server(settings) as ready, open_service(ready, take_queued=False) as service:
+    async with with_model_server(settings) as ready, open_service(ready, take_queued=False, serving=False) as service:
         owner = (await service.keys.local()).user_id
         with bar("attempts") as progress:
             bench = Bench(service, owner, wish.jobs, remark, progress)

@@ -49,7 +49,8 @@ async def _serve(settings: Settings, context: str | None) -> int:
     from runtime import migrate
 
     await anyio.to_thread.run_sync(migrate.upgrade, settings)
-    async with stop_on_signals() as stop, open_service(with_base_url(settings), take_queued=False) as service:
+    ready = with_base_url(settings)
+    async with stop_on_signals() as stop, open_service(ready, take_queued=False, serving=True) as service:
         local = await service.keys.local()
         # Whatever cancels a call here, its client is gone or wants it: there is no other.
         caller = Caller(service, local, actor_of(local, context), lambda: True)

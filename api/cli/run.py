@@ -1,4 +1,4 @@
-"""`mneme run`: one run in this process, printed as it happens; `mneme demo`: three problems, shown step by step."""
+"""`mneme run`: one run in this process, printed as it happens; `mneme demo`: agents that learn, shown step by step."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def run(
 
 
 def demo(port: Annotated[int | None, typer.Option(help="Default: the configured one, or a free one.")] = None) -> None:
-    """Start the service, answer three mathematics problems with two agents, show how, and stop."""
+    """Start the service, show agents that learn on mathematics and ARC, print the memories, and stop."""
     from api.demo import main
 
     raise typer.Exit(anyio.run(main, load({"server.port": port}).settings))

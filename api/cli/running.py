@@ -26,7 +26,7 @@ INTERRUPT_REASON = "interrupted at the terminal"
 async def ask(settings: Settings, spec: RunSpec, printer: Printer | None) -> dict[str, Any]:
     """Run `spec`, print it with `printer`, and return the run as the API shows it. Ctrl-C cancels the run."""
     await anyio.to_thread.run_sync(migrate.upgrade, settings)
-    async with with_model_server(settings) as ready, open_service(ready, take_queued=False) as service:
+    async with with_model_server(settings) as ready, open_service(ready, take_queued=False, serving=False) as service:
         owner = (await service.keys.local()).user_id
         live = await service.foreground(spec, owner=owner)
         async with anyio.create_task_group() as tasks:

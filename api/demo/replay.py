@@ -54,7 +54,7 @@ async def stage(settings: Settings) -> AsyncIterator[Stage]:
     """Open it; runs that wait in the queue of the store are left to others."""
     with scripted_process(SCRIPT.read_text(encoding="utf-8")) as model:
         scripted = settings.model_copy(update={"llm": LLMSettings(base_url=model.url, model="scripted")})
-        async with open_service(scripted, take_queued=False) as service:
+        async with open_service(scripted, take_queued=False, serving=False) as service:
             yield Stage(service, Actor((await service.keys.local()).user_id), model)
 
 

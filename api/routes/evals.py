@@ -89,6 +89,7 @@ class EvalBody(Documented):
     done: int
     expected: int
     config: dict[str, JsonValue]
+    settings: dict[str, JsonValue]
     sets: list[dict[str, JsonValue]]
     data_sha256: str
     versions: dict[str, str]

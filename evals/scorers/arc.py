@@ -7,36 +7,28 @@ the detail of its answer:
     attempts   [[grid, grid], …]                                  for each test input one or two
     depths     [attempts, attempts, …]                            the same after 0, 1, … retries
     samples    [{"outputs": [grid or null, …], "train": share}]   what each independent try says of each test input
-    rule, sandbox                                                 how the two were chosen, at which level programs ran
+    rule, sandbox, gate                                           how the two were chosen, at which level programs ran, what
+                                                                  had to hold before anything was learned
 
-Any other agent answers in text, which is one attempt. There the last JSON grid counts: `[[0, 1], [2, 3]]`, rows of single
-digits. Grids with nothing but a comma between them are a list, one grid for each test input in order; missing ones are no
-attempt, further ones are left out. Where there are several test inputs and the last list is a single grid, the last grids
-of the reply are taken, one for each test input. Pure. Source: evaluation sheet §3.1; ArcMemo sheet §3.9.
+Any other agent answers in text, which is one attempt: the grids that `agents.verifiers.grids` reads there; missing ones are
+no attempt. Pure. Source: evaluation sheet §3.1; ArcMemo sheet §3.9.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from pydantic import JsonValue
 
+from agents.verifiers.grids import grid_of, read_text
 from evals.base import Answer, Score
 from evals.statistics import pass_at_k
 
 Grid = list[list[int]]
 ATTEMPTS: Final = 2
-LONGEST: Final = 30
-COLOURS: Final = range(10)
-KEPT: Final = ("rule", "sandbox")
-# Possessive, so that a reply of brackets costs no more than reading it.
-ROW: Final = r"\[\s*+[0-9]\s*+(?:,\s*+[0-9]\s*+)*+\]"
-GRID: Final = re.compile(rf"\[\s*+{ROW}\s*+(?:,\s*+{ROW}\s*+)*+\]")
-COMMA: Final = re.compile(r"\s*,\s*")
+KEPT: Final = ("rule", "sandbox", "gate")
 
 
 class Tried(NamedTuple):
@@ -66,7 +58,7 @@ def score(answer: Answer, gold: Sequence[Grid]) -> Score:
         "tries": [list(tried.right) for tried in tries],
         "depths": [list(solved(_attempts(depth, tests), gold)) for depth in given],
     }
-    # How the two were chosen, and how well the programs were shut in.
+    # How the two were chosen, how well the programs were shut in, and what was learned from.
     parts |= {name: answer.detail[name] for name in KEPT if isinstance(answer.detail.get(name), str)}
     first = [each[0] if each else None for each in attempts]
     found = any(attempts)
@@ -94,32 +86,6 @@ def oracle(tries: Sequence[Tried], k: int) -> float:
 def oracle_strict(tries: Sequence[Tried], k: int) -> float:
     """The same where a set counts only when one of its tries solves every test input. Raises as `oracle`."""
     return pass_at_k(len(tries), sum(tried.strict for tried in tries), k)
-
-
-def read_text(text: str, tests: int) -> list[Grid | None]:
-    """The grid for each test input in a reply; None where there is none."""
-    found = list(GRID.finditer(text))
-    if not found:
-        return [None] * tests
-    start = len(found) - 1
-    while start > 0 and COMMA.fullmatch(text, found[start - 1].end(), found[start].start()):
-        start -= 1
-    if len(found) - start == 1 and len(found) >= tests:
-        start = len(found) - tests
-    chosen: list[Grid | None] = [grid_of(json.loads(each.group())) for each in found[start : start + tests]]
-    return chosen + [None] * (tests - len(chosen))
-
-
-def grid_of(value: object) -> Grid | None:
-    """The value when it is a grid: up to 30 rows of one length of up to 30 digits; else None."""
-    if not isinstance(value, list) or not 1 <= len(value) <= LONGEST:
-        return None
-    if not all(isinstance(row, list) and 1 <= len(row) <= LONGEST for row in value):
-        return None
-    if len({len(row) for row in value}) != 1:
-        return None
-    cells = itertools.chain.from_iterable(value)
-    return value if all(type(cell) is int and cell in COLOURS for cell in cells) else None
 
 
 def _one_each(text: str, tests: int) -> list[list[Grid]]:

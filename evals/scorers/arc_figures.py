@@ -2,8 +2,11 @@
 
 Tries of a task are independent: the samples of a run, and the runs of other seeds and attempts. A depth is compute and not
 a further attempt: it shows what would have been submitted after so many retries. "Any depth" counts what an earlier depth
-had right and a later one has lost; published scripts print it, and it is never lower. Pure. Source: evaluation sheet §3.1;
-ArcMemo sheet §3.9, §6.
+had right and a later one has lost; published scripts print it, and it is never lower.
+
+A run that failed, or was cut by its budget, has fewer tries than were planned, or none. The missing ones count as tries that
+solve nothing, up to the most tries that any run of the evaluation has: so one such run lowers oracle@k and does not hide it.
+Pure. Source: evaluation sheet §3.1; ArcMemo sheet §3.9, §5 (leakage: the gate in every report), §6.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ def figures(records: Sequence[Record]) -> dict[str, JsonValue]:
     share = {item: [_mean(column) for column in zip(*map(_right, each), strict=True)] for item, each in tasks.items()}
     reached = sum(map(_mean, share.values()))
     tokens = sum(record.usage.tokens for record in records) / (len(records) / len(tasks))
-    tries = {item: [tried for record in each for tried in _tries(record)] for item, each in tasks.items()}
+    planned = max(len(_tries(record)) for each in tasks.values() for record in each)
+    tries = {item: [tried for record in each for tried in _planned(record, planned)] for item, each in tasks.items()}
     return {
         "tasks": len(tasks),
         "test_inputs": sum(inputs.values()),
@@ -42,6 +46,7 @@ def figures(records: Sequence[Record]) -> dict[str, JsonValue]:
         "strict": _mean([_mean([bool(r.parts.get("strict")) for r in each]) for each in tasks.values()]),
         "tokens_per_solved_task": tokens / reached if reached else None,
         "tries": min(map(len, tries.values())),
+        "gates": sorted({str(r.parts["gate"]) for each in tasks.values() for r in each if r.parts.get("gate")}),
         "oracle": _oracles(list(tries.values())),
         "depths": _depths(list(tasks.values())),
     }
@@ -62,6 +67,8 @@ def lines(told: Mapping[str, Any]) -> list[str]:
         found.append(
             f"oracle@{each['k']} of {told['tries']}: {_percent(each['mean'])}{deviation}, strict {_percent(each['strict'])}"
         )
+    if told.get("gates"):
+        found.append(f"write gate: {', '.join(told['gates'])}")
     return found + [
         f"after {each['depth']} retries: pass@2 {_percent(each['pass_at_2'])}, any depth {_percent(each['any_depth'])}"
         f"  ·  {each['calls']:.1f} calls and {each['tokens']:.0f} tokens for each attempt"
@@ -143,6 +150,13 @@ def _depths_of(record: Record) -> list[list[bool]]:
 
 def _tries(record: Record) -> list[Tried]:
     return [Tried(tuple(right)) for right in cast(list[list[bool]], record.parts["tries"])]
+
+
+def _planned(record: Record, planned: int) -> list[Tried]:
+    tries = _tries(record)
+    if record.failed or record.stop_reason == "budget_exhausted":
+        tries += [Tried((False,) * len(_right(record)))] * (planned - len(tries))
+    return tries
 
 
 def _columns(tries: Sequence[Tried]) -> list[tuple[bool, ...]]:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.verifiers.answers import Extracted, extract, normal
+from agents.verifiers.answers import Extracted, extract, extract_number, normal
 from evals.base import Grader, Score
 
 AIME_LAST: Final = 999
 INTEGER: Final = re.compile(r"[0-9]{1,9}")
-# An integer that stands alone: not the end of a decimal, not a part of a word.
-NUMBER: Final = re.compile(r"(?<![\w.])-?[0-9][0-9,]*(?:\.[0-9]+)?")
 
 
 def integer(text: str, gold: int) -> Score:
@@ -40,14 +38,11 @@ async def expression(text: str, gold: str, grader: Grader) -> Score:
 def number(text: str, gold: str) -> Score:
     """A whole number, found leniently: boxed, stated, or the last number of the reply. For models too small to follow a
     format, whose suites say so; all three count."""
-    found = extract(text)
-    if found is not None:
-        return Score(float(normal(found.text) == gold), normal(found.text), found.how)
-    bare = NUMBER.findall(text)
-    if not bare:
+    found = extract_number(text)
+    if found is None:
         return Score(0.0, None, None, detail="no number in the reply")
-    answer = normal(bare[-1].rstrip(","))
-    return Score(float(answer == gold), answer, "bare")
+    answer = normal(found.text)
+    return Score(float(answer == gold), answer, found.how)
 
 
 def _counted(found: Extracted, answer: str, *, right: bool, detail: str = "") -> Score:

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from pydantic import BaseModel, JsonValue
 
 from agents.tasks import parse_input
+from agents.verifiers.grids import grid_of
 from evals import grids
 from evals.base import Answer, DataSet, Grader, Sample, Score, SuiteSpec
 from evals.records import Record
@@ -88,7 +89,7 @@ def sample_of(data: DataSet, number: int) -> Sample:
         raise InvalidInput(f"{where}: expected `test`, a list of pairs of input and output", param="data")
     gold: list[JsonValue] = []
     for place, pair in enumerate(tests):
-        output = arc.grid_of(pair.get("output")) if isinstance(pair, dict) else None
+        output = grid_of(pair.get("output")) if isinstance(pair, dict) else None
         if output is None:
             raise InvalidInput(f"{where}: test pair {place + 1} has no `output` that is a grid", param="data")
         gold.append(cast(JsonValue, output))

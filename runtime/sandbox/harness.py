@@ -94,11 +94,11 @@ class _Program:
     def _value(self, value: Any) -> str:
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
-            text.encode()
+            size = len(text.encode())
         except (TypeError, ValueError, RecursionError) as problem:
             kind = type(value).__name__
             raise TypeError(f"returned a {kind} that is not JSON ({problem}): {repr(value)[:300]}") from problem
-        self._output -= len(text)
+        self._output -= size
         if self._output < 0:
             raise TooMuch("the returned values are longer than the output limit")
         return text
@@ -163,7 +163,7 @@ def _plain(value: Any) -> Any:
 def _told(problem: BaseException) -> str:
     try:
         text = traceback.format_exception_only(problem)[-1].strip()
-        return json.dumps(text[:ERROR_CHARACTERS])
+        return json.dumps(text[:ERROR_CHARACTERS], ensure_ascii=False)
     except BaseException:  # noqa: BLE001 - an exception can be as hostile as any other value
         return '"an exception that cannot be shown"'
 

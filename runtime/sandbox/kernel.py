@@ -9,6 +9,7 @@ capabilities(7), pivot_root(2), unshare(2).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 from typing import Final
@@ -42,9 +43,14 @@ def _prctl(option: int, value: object, what: str) -> None:
     _checked(_libc.prctl(ctypes.c_int(option), value, zero, zero, zero), what)
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Have the kernel send this signal to the caller when its parent ends."""
+def die_with_parent(signal_number: int, *, parent: int) -> None:
+    """Have the kernel send this signal to the caller when its parent ends. Raises `ProcessLookupError` when it has ended.
+
+    The process that starts a namespace sees 0 for a parent outside of it.
+    """
     _prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal_number), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        raise ProcessLookupError(errno.ESRCH, f"the parent {parent} has ended")
 
 
 def no_new_privileges() -> None:

@@ -5,6 +5,8 @@ children need. Each child calls `shut_in` before the program: its own session, a
 root, no capabilities, resource limits, no new privileges, Landlock, and last the filter of system calls, after which none
 of the others could be set. `trial` does the same in a child that then attacks; a layer that cannot be had, or does not
 hold, raises `OSError`. Only `reduced` may go without: Landlock is left out, and what the machine lacks is skipped.
+A program has no temporary folder either, not even a private one. That is deliberate, and stricter: no path can be opened
+and no file can grow, so there is nothing to clean up, to fill, or to leave for the next one.
 Source: evals sheet §5.1-5.2.
 """
 
@@ -25,18 +27,28 @@ STRONG, STANDARD, REDUCED = "strong", "standard", "reduced"
 LINUX: Final = sys.platform == "linux"
 DESCRIPTORS: Final = 32
 TASKS: Final = 16
-# User ids that no account has; each job takes the next, so that jobs neither signal nor count with each other.
-USER_SPAN: Final = 10_000
+# User ids that no account has; each job draws one, so that jobs neither signal nor count with each other. Where there are
+# fewer than `USERS` to draw from, two jobs would meet too often.
+USERS: Final = 10_000
+MOST_USERS: Final = 100_000_000
 USER_TOP: Final = 2_000_000_000
+LOWEST_USER: Final = 1000
+# It stands for everybody who has no id in a namespace, and files and services of the system are its own.
+NOBODY: Final = 65534
+# Programs go behind the service when both want a processor, but are not starved: their seconds are wall time.
+NICE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Jail:
-    """What a zygote knows about shutting its children in. `first_user` is None when it cannot and need not change user."""
+    """What a zygote, which is `parent`, knows about shutting its children in. `users` are the ids to draw from; None when it
+    cannot and need not change user.
+    """
 
     level: str
-    first_user: int | None
+    users: range | None
     mapped_bytes: int
+    parent: int
 
 
 def prepare(level: str) -> Jail:
@@ -46,19 +58,19 @@ def prepare(level: str) -> Jail:
     """
     if level != REDUCED and not LINUX:
         raise OSError(f"{level}: needs Linux, this is {sys.platform!r}")
-    jail = Jail(level, _first_user() if LINUX and os.geteuid() == 0 else None, _mapped_bytes())
+    users, mapped = _users() if LINUX and os.geteuid() == 0 else None, _mapped_bytes()
     if LINUX:
         # When memory runs out, this goes before the service does.
         with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123 - the zygote stays small
             file.write("500")
     if level == STRONG:
         _leave_namespaces()
-    return jail
+    return Jail(level, users, mapped, os.getpid())
 
 
-def shut_in(jail: Jail, *, job: int, seconds: float, memory_bytes: int) -> None:
+def shut_in(jail: Jail, *, seconds: float, memory_bytes: int) -> None:
     """Put every layer of the level around the calling process. `seconds` of CPU and added `memory_bytes` are its limits."""
-    leave(jail, job=job)
+    leave(jail)
     limit(jail, seconds=seconds, memory_bytes=memory_bytes)
     if jail.level == REDUCED:
         if LINUX:
@@ -70,12 +82,12 @@ def shut_in(jail: Jail, *, job: int, seconds: float, memory_bytes: int) -> None:
     kernel.filter_calls()
 
 
-def leave(jail: Jail, *, job: int) -> None:
+def leave(jail: Jail) -> None:
     """A session, a user and no rights: the caller can no longer be taken for the service."""
     os.setsid()
-    if jail.first_user is not None:
+    if jail.users is not None:
         try:
-            _become(jail.first_user + job % USER_SPAN)
+            _become(jail.users[int.from_bytes(os.urandom(8), "big") % len(jail.users)])
         except PermissionError as refused:
             if jail.level != REDUCED:
                 fix = "start as a plain user, or allow CAP_SETUID and CAP_SETGID"
@@ -83,7 +95,7 @@ def leave(jail: Jail, *, job: int) -> None:
     if LINUX:
         kernel.drop_capabilities()
         # After the change of user, which clears it.
-        kernel.die_with_parent(signal.SIGKILL)
+        kernel.die_with_parent(signal.SIGKILL, parent=jail.parent)
 
 
 def _become(user: int) -> None:
@@ -93,20 +105,25 @@ def _become(user: int) -> None:
 
 
 def limit(jail: Jail, *, seconds: float, memory_bytes: int) -> None:
-    """Resource limits. The library that the zygote has loaded does not count towards the memory."""
+    """Resource limits and a lower priority. The library that the zygote has loaded does not count towards the memory."""
+    os.nice(NICE)
     limits = {
-        resource.RLIMIT_CPU: int(seconds) + 2,
+        resource.RLIMIT_CPU: int(seconds) + 1,
         resource.RLIMIT_AS: jail.mapped_bytes + memory_bytes,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_NOFILE: DESCRIPTORS,
         resource.RLIMIT_NPROC: TASKS,
         resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
     }
-    for which, value in limits.items():
-        hard = resource.getrlimit(which)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    for which, soft in limits.items():
+        # SIGXCPU, which tells that time was up, only comes below the hard limit; that one is SIGKILL.
+        hard = soft + 1 if which == resource.RLIMIT_CPU else soft
+        most = resource.getrlimit(which)[1]
+        if most != resource.RLIM_INFINITY:
+            soft, hard = min(soft, most), min(hard, most)
         try:
-            resource.setrlimit(which, (value, value))
+            resource.setrlimit(which, (soft, hard))
         except ValueError:
             # macOS knows RLIMIT_AS and refuses it.
             if jail.level != REDUCED:
@@ -119,8 +136,8 @@ def trial(jail: Jail) -> None:
         _must(os.getpid() < 100, "process namespace")
         _must([name for _, name in socket.if_nameindex()] in ([], ["lo"]), "network namespace")
         _must(os.listdir("/") == [], "mount namespace")  # noqa: PTH208 - the zygote stays small
-    leave(jail, job=0)
-    if jail.first_user is not None and jail.level != REDUCED:
+    leave(jail)
+    if jail.users is not None and jail.level != REDUCED:
         _must(os.getuid() != 0 and not _works(lambda: os.setuid(0)), "change of user")
     limit(jail, seconds=1, memory_bytes=64 << 20)
     if LINUX:
@@ -155,23 +172,30 @@ def _leave_namespaces() -> None:
         signal.signal(signal.SIGTERM, lambda number, frame: os.kill(first, number))
         os.waitpid(first, 0)
         os._exit(0)
-    kernel.die_with_parent(signal.SIGKILL)
+    kernel.die_with_parent(signal.SIGKILL, parent=0)
     kernel.empty_root()
 
 
-def _first_user() -> int:
-    """The start of the user and group ids that this root may hand out: high ones, where no account is."""
-    tops = []
+def _users() -> range:
+    """The user and group ids that this root may hand out: high ones, where no account is."""
+    starts, ends = [LOWEST_USER], [USER_TOP]
     for name in ("uid_map", "gid_map"):
         with open(f"/proc/self/{name}") as file:  # noqa: PTH123 - the zygote stays small
-            ranges = [[int(word) for word in line.split()] for line in file]
-        tops.append(max((start + count for start, _, count in ranges), default=0))
-    top = min(*tops, USER_TOP)
-    if top - USER_SPAN < 1000:
-        raise OSError(f"change of user: only {top} user ids are mapped; map more, or start the service as a plain user")
-    # Zygotes of one machine start at different places.
-    blocks = min((top - 1000) // USER_SPAN, 10_000)
-    return top - USER_SPAN * (1 + os.getpid() % blocks)
+            start, count = max((int(first), int(count)) for first, _, count in map(str.split, file))
+        starts.append(start)
+        ends.append(start + count)
+    return free_users(max(starts), min(ends))
+
+
+def free_users(start: int, end: int) -> range:
+    """The ids to draw from when those from `start` to `end` are mapped. Raises `OSError` when they are too few."""
+    above = range(max(start, NOBODY + 1, end - MOST_USERS), end)
+    if len(above) >= USERS:
+        return above
+    end = min(end, NOBODY)
+    if end - USERS < start:
+        raise OSError(f"change of user: only ids {start} to {end} are mapped; map more, or start as a plain user")
+    return range(end - USERS, end)
 
 
 def _mapped_bytes() -> int:

@@ -2,18 +2,19 @@
 
 A job is one child of one worker: one program, or the candidates of one call of `run_batch`, which belong to one tenant and
 so may share a process. When a child ends before its last program did, whoever is to blame, the programs that were not
-finished run again, each in a child of its own. Opening costs nothing; the level is found at the first use.
+finished run again, each in a child of its own. Only what a program wrote in a process of its own is kept: one that shared it
+can have written the answers of those after it. Opening costs nothing; the level is found at the first use.
 Source: evals sheet §5.3.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
+import math
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -26,12 +27,15 @@ from runtime.sandbox.base import Case, Level, Limits, Outcome, Program
 from runtime.sandbox.cache import Outcomes, key_of
 from runtime.sandbox.probe import LEVELS, Offer, offered
 from runtime.sandbox.reading import read
+from runtime.sandbox.turns import Turns
 from runtime.sandbox.worker import Answer, Job, Worker
 from runtime.settings import SandboxSettings, Settings
 
 # A zygote is replaced after so many jobs.
 JOBS_PER_WORKER: Final = 1000
 PROGRAMS_PER_JOB: Final = 64
+# Longer answers are not read on the event loop.
+LONG_BYTES: Final = 64 << 10
 # A program and its JSON, which is what tells programs apart.
 _Named = tuple[str, Program]
 LOST: Final = Case(failure="killed", error="the worker was lost twice over this program")
@@ -43,7 +47,8 @@ async def open_sandbox(settings: Settings, *, serving: bool = False) -> AsyncIte
 
     `serving` is for a server, which runs no code at level reduced whatever the settings say.
     """
-    pool = Pool(partial(accepted, settings.sandbox, serving=serving), workers=settings.sandbox.workers)
+    own = settings.sandbox
+    pool = Pool(partial(accepted, own, serving=serving), workers=own.workers, most_seconds=own.seconds)
     try:
         yield pool
     finally:
@@ -78,23 +83,27 @@ class _Place:
 class Pool:
     """Workers of one level. Meets `Sandbox`; opened by `open_sandbox`.
 
-    `find_level` is asked once, in a thread; it may raise `SandboxUnavailable`.
+    `find_level` is asked once, in a thread; it may raise `SandboxUnavailable`. No program gets more than `most_seconds`,
+    whatever its limits say.
     """
 
     def __init__(
-        self, find_level: Callable[[], Level], *, workers: int | None = None, jobs_per_worker: int = JOBS_PER_WORKER
+        self,
+        find_level: Callable[[], Level],
+        *,
+        workers: int | None = None,
+        jobs_per_worker: int = JOBS_PER_WORKER,
+        most_seconds: float = math.inf,
     ) -> None:
         self._find_level = find_level
         self._level: Level | None = None
         self._jobs_per_worker = jobs_per_worker
+        self._most_seconds = most_seconds
         self._known = Outcomes()
         self._versions: Mapping[str, str] = {}
         self._open = True
         self._places = [_Place() for _ in range(workers or _processors())]
-        # The last one used comes first: a second worker is started only when two are needed.
-        self._idle: asyncio.LifoQueue[_Place] = asyncio.LifoQueue()
-        for place in reversed(self._places):
-            self._idle.put_nowait(place)
+        self._turns = Turns(self._places)
 
     @property
     def level(self) -> Level:
@@ -118,6 +127,7 @@ class Pool:
         if self._level is None:
             self._level = await anyio.to_thread.run_sync(self._find_level)
         level = self.level
+        limits = replace(limits, seconds=min(limits.seconds, self._most_seconds))
         texts = list(_texts(programs))
         key = partial(key_of, tenant=tenant, limits=limits, level=level)
         outcomes: dict[str, Outcome] = {}
@@ -130,9 +140,10 @@ class Pool:
                 outcomes[text] = known
         rest = list(missing.items())
         for start in range(0, len(rest), PROGRAMS_PER_JOB):
-            async for text, outcome, size in self._run(rest[start : start + PROGRAMS_PER_JOB], level, limits):
+            async for text, outcome, size in self._run(rest[start : start + PROGRAMS_PER_JOB], tenant, level, limits):
                 outcomes[text] = outcome
-                self._known.put(key(text, versions=self._versions), outcome, size=size)
+                if size is not None:
+                    self._known.put(key(text, versions=self._versions), outcome, size=size)
         return [outcomes[text] for text in texts]
 
     async def aclose(self) -> None:
@@ -144,36 +155,49 @@ class Pool:
                 place.worker = None
 
     async def _run(
-        self, programs: list[_Named], level: Level, limits: Limits
-    ) -> AsyncIterator[tuple[str, Outcome, int]]:
-        """Each program's outcome and its size: together at first, then those that were not finished one by one."""
+        self, programs: list[_Named], tenant: str, level: Level, limits: Limits
+    ) -> AsyncIterator[tuple[str, Outcome, int | None]]:
+        """Each program's outcome: together at first, then those that were not finished one by one.
+
+        With it the bytes that it was read from, when nobody else can have written them.
+        """
         if len(programs) == 1:
             text, program = programs[0]
-            answer = await self._answer(programs, level, limits) or await self._answer(programs, level, limits)
+            answer, found = await self._read(programs, tenant, level, limits)
             if answer is None:
-                yield text, Outcome((LOST,) * len(program.inputs), level), 0
+                answer, found = await self._read(programs, tenant, level, limits)
+            if answer is None:
+                yield text, Outcome((LOST,) * len(program.inputs), level), None
             else:
-                yield text, read([program], answer, level)[0][0], len(answer.body)
+                yield text, found[0][0], len(answer.body)
             return
-        answer = await self._answer(programs, level, limits)
-        found = read([program for _, program in programs], answer, level) if answer else []
+        _, found = await self._read(programs, tenant, level, limits)
         finished = [outcome for outcome, whole in found if whole]
         for (text, _), outcome in zip(programs, finished, strict=False):
-            yield text, outcome, len(answer.body) // len(finished) if answer else 0
+            yield text, outcome, None
         for one in programs[len(finished) :]:
-            async for alone in self._run([one], level, limits):
+            async for alone in self._run([one], tenant, level, limits):
                 yield alone
 
-    async def _answer(self, programs: list[_Named], level: Level, limits: Limits) -> Answer | None:
-        """What a child wrote about these programs; None when its worker was lost."""
-        payload = f"[{','.join(text for text, _ in programs)}]".encode()
-        job = Job(payload, len(programs), sum(len(program.inputs) for _, program in programs), limits)
-        place = await self._idle.get()
-        try:
+    async def _read(
+        self, named: list[_Named], tenant: str, level: Level, limits: Limits
+    ) -> tuple[Answer | None, list[tuple[Outcome, bool]]]:
+        """What a child wrote about these programs, and what is read from it; None when its worker was lost."""
+        programs = [program for _, program in named]
+        job = Job(
+            f"[{','.join(text for text, _ in named)}]".encode(),
+            len(programs),
+            max(len(program.inputs) for program in programs),
+            limits,
+        )
+        async with self._turns.place(tenant) as place:
             worker = await self._worker(place, level)
-            return await worker.do(job)
-        finally:
-            self._idle.put_nowait(place)
+            answer = await worker.do(job)
+        if answer is None:
+            return None, []
+        if len(answer.body) <= LONG_BYTES:
+            return answer, read(programs, answer, level, limits)
+        return answer, await anyio.to_thread.run_sync(read, programs, answer, level, limits)
 
     async def _worker(self, place: _Place, level: Level) -> Worker:
         """The worker of a place; a new one when there is none, or it is dead or has done its share."""

@@ -1,4 +1,5 @@
-"""Which levels this machine has, found by starting a worker at each and having it attack itself. Asked once per process.
+"""Which levels this machine has, found by starting a worker at each and having it attack itself. What is found out is kept for
+the life of the process.
 
 Source: evals sheet §5.2.
 """
@@ -72,23 +73,28 @@ def offered() -> Offer:
     return Offer(None, tuple(missing))
 
 
-@functools.cache
 def refused(level: Level) -> str | None:
-    """Why a level cannot be had here; None when it can."""
+    """Why a level cannot be had here; None when it can. What a busy machine did not get done is tried again next time."""
     try:
-        ran = subprocess.run(
-            command(level, numpy=False),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=ENVIRONMENT,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
+        return _tried(level)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+
+
+@functools.cache
+def _tried(level: Level) -> str | None:
+    ran = subprocess.run(
+        command(level, numpy=False),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=ENVIRONMENT,
+        timeout=_PROBE_SECONDS,
+        check=False,
+    )
+    try:
         return hello(ran.stdout[zygote.FRAME.size :]).refused
     except SandboxUnavailable:
         return f"the worker ended without a word: {ran.stderr.decode(errors='replace').strip()[-300:]}"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
 
 
 def hello(data: bytes) -> Hello:

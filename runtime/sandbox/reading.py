@@ -1,5 +1,8 @@
 """From what a child wrote to outcomes. The bytes may be anything: what is not the lines we expect is a failed case.
 
+The limits are applied again here: those that the harness applies, a program can have taken away. How long all of it can
+be is decided before, in `Job.most_bytes`.
+
 Source: ours.
 """
 
@@ -14,36 +17,37 @@ from typing import Final, NoReturn, get_args
 from pydantic import JsonValue
 
 from runtime.sandbox import harness, zygote
-from runtime.sandbox.base import Case, Failure, Level, Outcome, Program
+from runtime.sandbox.base import Case, Failure, Level, Limits, Outcome, Program
 from runtime.sandbox.worker import Answer
 
 # Deeper values than this break those who work with them later.
 DEEPEST: Final = 64
 FAILURES: Final = frozenset(get_args(Failure))
+TOO_LONG: Final = Case(failure="output", error="the returned value is longer than the output limit")
 BROKEN: Final = Case(failure="error", error="the program wrote something else than its result")
 
 
-def read(programs: list[Program], answer: Answer, level: Level) -> list[tuple[Outcome, bool]]:
+def read(programs: list[Program], answer: Answer, level: Level, limits: Limits) -> list[tuple[Outcome, bool]]:
     """The outcome of each program that was begun, and whether it was finished; those after it did not run."""
     *finished, rest = answer.body.split(harness.DONE)
     finished = finished[: len(programs)]
     cpu = answer.cpu_seconds / min(len(finished) + 1, len(programs))
     outcomes = [
-        (Outcome(_cases(part, len(program.inputs), BROKEN), level, cpu), True)
+        (Outcome(_cases(part, len(program.inputs), BROKEN, limits), level, cpu), True)
         for program, part in zip(programs, finished, strict=False)
     ]
     if len(outcomes) < len(programs):
-        cases = _cases(rest, len(programs[len(outcomes)].inputs), _ended(answer))
+        cases = _cases(rest, len(programs[len(outcomes)].inputs), _ended(answer), limits)
         outcomes.append((Outcome(cases, level, cpu), False))
     return outcomes
 
 
-def _cases(part: bytes, wanted: int, missing: Case) -> tuple[Case, ...]:
-    lines = part.split(b"\n")[:-1][:wanted]
-    return tuple(map(_case, lines)) + (missing,) * (wanted - len(lines))
+def _cases(part: bytes, wanted: int, missing: Case, limits: Limits) -> tuple[Case, ...]:
+    lines = part.split(b"\n", wanted)[:-1]
+    return tuple(_case(line, limits.output_bytes) for line in lines) + (missing,) * (wanted - len(lines))
 
 
-def _case(line: bytes) -> Case:
+def _case(line: bytes, output_bytes: int) -> Case:
     try:
         value, failure, error, stdout = json.loads(line.decode(), parse_constant=_no_constant, parse_float=_finite)
         if line.count(b"[") + line.count(b"{") > DEEPEST and _deeper(value, DEEPEST):
@@ -56,7 +60,12 @@ def _case(line: bytes) -> Case:
     known = failure is None or (isinstance(failure, str) and failure in FAILURES)
     if not known or not isinstance(error, str | None) or not isinstance(stdout, str):
         return BROKEN
-    return Case(value=value if failure is None else None, failure=failure, error=error, stdout=stdout)
+    if failure is not None:
+        value = None
+    elif len(line) > output_bytes and len(json.dumps(value, ensure_ascii=False).encode()) > output_bytes:
+        return TOO_LONG
+    error = error if error is None else error[: harness.ERROR_CHARACTERS]
+    return Case(value=value, failure=failure, error=error, stdout=stdout[:output_bytes])
 
 
 def _ended(answer: Answer) -> Case:

@@ -25,7 +25,7 @@ from typing import Final
 
 from runtime.sandbox import harness, kernel, layers
 
-# payload bytes, seconds for each program, added memory, output bytes for each program, programs, most bytes to pass on
+# payload bytes, seconds for each program, added memory, output bytes for each program, programs, most bytes of all of them
 JOB: Final = struct.Struct("!IdQIIQ")
 FRAME: Final = struct.Struct("!cI")
 # wait status, reason, CPU seconds
@@ -65,15 +65,12 @@ def main(level: str, numpy: bool) -> None:
     buffer = mmap.mmap(-1, BUFFER_BYTES)
     if hasattr(mmap, "MADV_DONTFORK"):
         buffer.madvise(mmap.MADV_DONTFORK)
-    number = 0
     while header := _read(jobs, JOB.size):
-        number += 1
-        _job(jail, number, JOB.unpack(header), jobs, answers, buffer)
+        _job(jail, JOB.unpack(header), jobs, answers, buffer)
 
 
 def _job(
     jail: layers.Jail,
-    number: int,
     job: tuple[int, float, int, int, int, int],
     jobs: int,
     answers: int,
@@ -81,27 +78,35 @@ def _job(
 ) -> None:
     length, seconds, memory_bytes, output_bytes, programs, most = job
     results, child_end = os.pipe()
+    # Until the child is in good hands: it would outlive a zygote that is ended in between.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     child = _quick_fork()
     if child < 0:
         sys.exit("no process for a child")
     if child == 0:
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             payload = _read(jobs, length)
             os.dup2(child_end, RESULTS)
             os.closerange(RESULTS + 1, 1 << 16)
-            layers.shut_in(jail, job=number, seconds=seconds * programs, memory_bytes=memory_bytes)
+            layers.shut_in(jail, seconds=seconds * programs, memory_bytes=memory_bytes)
             os.write(RESULTS, bytes([START]))
             harness.run(payload, seconds=seconds, output_bytes=output_bytes, descriptor=RESULTS)
         finally:
             os._exit(0)
-    os.close(child_end)
     try:
-        started, reason = _watch(results, jobs, answers, buffer, seconds=seconds, programs=programs, most=most)
+        try:
+            os.close(child_end)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+            started, reason = _watch(results, jobs, answers, buffer, seconds=seconds, programs=programs, most=most)
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     finally:
         os.close(results)
         _kill(child)
         _, status, usage = os.wait4(child, 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     if not started:
         # The payload may not have been read: what follows in the pipe can no longer be told apart.
         sys.exit("a child did not get as far as its program")

@@ -49,6 +49,11 @@ def test_a_chat_keeps_roles_parts_names_and_tool_calls() -> None:
         ),
         ({"kind": "code", "task": "A clock", "requirements": ["ticks", "rings"]}, CodeTask, ["- ticks\n- rings"]),
         ({"kind": "code", "task": "A clock"}, CodeTask, ["A clock", "- none beyond the task"]),
+        (
+            {"kind": "code", "task": "A clock", "tests": ["assert tick() == {{1}}", "assert ring()"]},
+            CodeTask,
+            ["A clock", "assert tick() == {{1}}\nassert ring()"],
+        ),
         (ARC, ArcTask, ['"output":[[1,0]]', '"test":[{"input":[[5]]}]']),
     ],
 )
@@ -64,6 +69,10 @@ def test_a_typed_task_is_shown_in_full_through_its_prompt(given: dict[str, Any],
 def test_the_check_of_a_problem_is_not_shown() -> None:
     task = parse_input({"kind": "math", "problem": "Which x?", "check": {"equations": ["3x = 51"]}})
     assert "51" not in task.messages()[0].text
+
+
+def test_code_without_tests_is_asked_for_without_a_word_of_tests() -> None:
+    assert "test" not in parse_input({"kind": "code", "task": "A clock"}).messages()[0].text
 
 
 def test_an_arc_task_reaches_the_model_as_json_that_reads_back() -> None:
@@ -96,6 +105,9 @@ def test_an_arc_task_reaches_the_model_as_json_that_reads_back() -> None:
         ),
         ({"kind": "qa", "question": "Who?", "documents": [3]}, "input.documents.0", ""),
         ({"kind": "qa", "question": "Who?", "documents": [{"title": "T"}]}, "input.documents.0.text", "required"),
+        ({"kind": "code", "task": "t", "tests": [""]}, "input.tests.0", "at least 1 character"),
+        ({"kind": "code", "task": "t", "tests": ["x" * 4001]}, "input.tests.0", "at most 4000"),
+        ({"kind": "code", "task": "t", "tests": ["x"] * 101}, "input.tests", "at most 100"),
         ({**ARC, "train": []}, "input.train", "at least 1"),
         ({**ARC, "test": [{"input": [[10]]}]}, "input.test.0.input.0.0", "less than or equal to 9"),
         ({**ARC, "test": [{"input": []}]}, "input.test.0.input", "at least 1"),

@@ -84,7 +84,7 @@ async def test_the_demo_learns_stores_selects_and_says_what_is_real(
         assert re.search(r"step\.completed +select: 'rotate grid' \(mem_\w+\)\n", said)
         assert re.search(r"memory\.read +'rotate grid' \(mem_\w+\), version 1, shown to sample\.0", said)
         assert "│     return grid[::-1]" in said
-        assert "4 of 4 calls returned" in said
+        assert "2 of 2 calls returned" in said
         assert "sample.0, score 0: nothing to run, there is no fenced Python block in the reply" in said
         assert "Not solved, and nothing is learned" in said
         asked = [each["purpose"] for each in model.requests() if each["purpose"].startswith("arcmemo.")]

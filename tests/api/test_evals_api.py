@@ -109,9 +109,12 @@ def test_an_evaluation_that_has_no_record_yet_is_shown(evals: Evals) -> None:
 def test_two_are_compared(evals: Evals) -> None:
     told = get(evals.served.http, "/api/evals/compare", a=evals.good, b=evals.bad)
     EvalComparison.model_validate(told)
-    assert (told["problems"], told["difference"]) == (2, {"mean": 1.0, "low": 1.0, "high": 1.0})
+    assert (told["problems"], told["difference"]) == (
+        2,
+        {"mean": 1.0, "low": 1.0, "high": 1.0, "differing": 2},
+    )
     assert told["mcnemar"] == {"only_a": 2, "only_b": 0, "p": 0.5}
-    assert "improves on" in told["sentence"]
+    assert "they differ on 2, which chance explains" in told["sentence"]
 
 
 @pytest.mark.parametrize("id_", [f"evl_{9:032x}", "evl_0", "..", "%2e%2e%2fetc"])

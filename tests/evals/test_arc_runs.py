@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -18,13 +19,15 @@ from evals import controls, report
 from evals.export_inspect import exported
 from evals.log import Log
 from evals.plan import Plan
+from evals.records import Record
 from evals.suites import arc_data
-from memory.types import Draft
+from memory.types import Draft, MemCube
+from runtime.events import MemoryWritten
 from runtime.llm.scripted import Planned, Script
 from runtime.settings import Settings
 from runtime.types import JsonObject
 from tests.conftest import make_settings
-from tests.evals.conftest import MakeLab
+from tests.evals.conftest import Lab, MakeLab
 
 pytestmark = pytest.mark.anyio
 # Training tasks that one line solves: mirrored, upside down, transposed, turned half; and one that none of the lines does.
@@ -47,8 +50,8 @@ json = {{ pseudocode = "turn the grid", summary = "The grid is turned." }}
 purpose = "arcmemo.abstract"
 json = {{ concepts = [{{ name = "turn grid", kind = "routine", description = "Turns a grid." }}] }}
 [[rule]]
-purpose = "arcmemo.select"
-json = {{ concepts = ["turn grid"] }}
+purpose = "arcmemo.select_concepts"
+json = {{ names = ["turn grid"] }}
 """
 
 Write = Callable[..., str]
@@ -163,7 +166,7 @@ def prompts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_hidden_outputs_change_no_prompt_and_nothing_that_is_learned(
     lab: MakeLab, tasks: Write, prompts: list[str], agent: str, config: dict[str, Any]
 ) -> None:
-    seen, learned, scores = [], [], []
+    seen, learned, written, scores = [], [], [], []
     for flip in (False, True):
         bench = lab(1)
         memory: Any = "continual" if agent == "arcmemo" else "off"
@@ -181,16 +184,42 @@ async def test_hidden_outputs_change_no_prompt_and_nothing_that_is_learned(
         seen.append(sorted(prompts))
         scores.append([record.score for record in log.records()])
         if memory == "continual":
-            learned.append([_learned(cube) for cube in await bench.cubes(f"{log.id} memory 0-0-0")])
+            learned.append([await _learned(bench, log, cube) for cube in await bench.cubes(f"{log.id} memory 0-0-0")])
+            written.append([await _written(bench, record) for record in sorted(log.records(), key=lambda r: r.place)])
+            assert any(record.memory_ids for record in log.records())
         prompts.clear()
     assert seen[0] == seen[1] != []
     if agent == "arcmemo":
         assert scores[0] != scores[1], "the scorer does see them"
         assert learned[0] == learned[1] != []
+        assert written[0] == written[1]
+        assert {op for each in written[0] for op, _ in each} == {"add", "merge"}, "new ones, and more of a known one"
+        solving = [prompt for prompt in seen[0] if prompt.startswith("('arcmemo.solve'")]
+        assert any("turn grid" in prompt for prompt in solving), "memory is in the prompts that are compared"
+        assert any("turn grid" not in prompt for prompt in solving)
 
 
-def _learned(cube: Any) -> Any:
-    return cube.content, cube.title, dict(cube.data), cube.state
+async def _learned(bench: Lab, log: Log, cube: MemCube) -> Any:
+    """A memory with its versions and sources; runs by the items that they answered."""
+    memory, names = bench.service.memory, {str(record.run_id): record.item_id for record in log.records()}
+    names[log.id] = "the evaluation"
+
+    def named(text: str | None) -> str:
+        return re.sub(r"(run|evl)_[0-9a-f]{32}", lambda found: names[found.group()], text or "")
+
+    versions = [(each.content, each.change) for each in await memory.history(bench.actor, cube.id)]
+    sources = [
+        replace(each.source, uri=named(each.source.uri), message_id=named(each.source.message_id))
+        for each in (await memory.provenance(bench.actor, cube.id)).sources
+    ]
+    assert any(each.quote for each in sources), "the program that it comes from"
+    return cube.content, cube.title, dict(cube.data), cube.state, cube.version, versions, sources
+
+
+async def _written(bench: Lab, record: Record) -> list[tuple[str, int]]:
+    """What a run wrote, in order."""
+    events = await bench.service.store.events(str(record.run_id), types=("memory.written",), limit=1000)
+    return [(event.payload.op, event.payload.version) for event in events if isinstance(event.payload, MemoryWritten)]
 
 
 async def test_what_memory_is_worth_is_compared_with_as_many_programs_and_a_vote(lab: MakeLab, tasks: Write) -> None:

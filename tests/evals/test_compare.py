@@ -41,7 +41,13 @@ def test_no_gain_is_claimed_while_the_interval_includes_zero(a: str, b: str) -> 
 
 @pytest.mark.parametrize(("low", "improves"), [(1e-9, True), (0.0, False), (-0.01, False)])
 def test_an_interval_that_touches_zero_includes_it(low: float, improves: bool) -> None:
-    assert ("improves" in sentence("A", "B", Difference(0.1, low, 0.2, 30))) is improves
+    assert ("improves" in sentence("A", "B", Difference(0.1, low, 0.2, 30, 9))) is improves
+
+
+def test_too_few_problems_that_differ_carry_no_claim_and_the_reason_is_said() -> None:
+    found = compare(side("A", *of("11111")), side("B", *of("00000")))
+    assert "improve" not in found.sentence
+    assert "they differ on 5, which chance explains; expected at least 6" in found.sentence
 
 
 def test_only_common_problems_are_compared_and_each_counts_once() -> None:

@@ -64,7 +64,8 @@ def test_wilson_of_what_cannot_be_is_refused(successes: int, n: int) -> None:
 def test_identical_systems_do_not_differ(scores: list[float]) -> None:
     found = paired_bootstrap(scores, scores)
     assert (found.mean, found.low, found.high) == (0, 0, 0)
-    assert not found.excludes_zero
+    assert not found.shows_gain
+    assert not found.shows_loss
 
 
 def test_the_bootstrap_is_the_same_every_time_and_turns_its_sign_with_the_systems() -> None:
@@ -75,7 +76,8 @@ def test_the_bootstrap_is_the_same_every_time_and_turns_its_sign_with_the_system
     assert 0 < found.low < found.mean < found.high
     turned = paired_bootstrap(b, a)
     assert (turned.mean, turned.low, turned.high) == pytest.approx((-found.mean, -found.high, -found.low))
-    assert turned.excludes_zero
+    assert found.shows_gain
+    assert turned.shows_loss
 
 
 def test_its_interval_is_about_that_of_the_normal_distribution() -> None:
@@ -83,6 +85,13 @@ def test_its_interval_is_about_that_of_the_normal_distribution() -> None:
     found = paired_bootstrap(differences, [0.0] * 100)
     deviation = math.sqrt(sum((d - found.mean) ** 2 for d in differences) / 100 / 100)
     assert found.high - found.mean == pytest.approx(1.96 * deviation, rel=0.1)
+
+
+@pytest.mark.parametrize(("differing", "shown"), [(1, False), (5, False), (6, True)])
+def test_a_few_equal_differences_show_nothing_although_their_interval_has_no_width(differing: int, shown: bool) -> None:
+    found = paired_bootstrap([1.0] * differing, [0.0] * differing)
+    assert (found.low, found.high, found.differing) == (1, 1, differing)
+    assert found.shows_gain is shown
 
 
 @pytest.mark.parametrize(("a", "b"), [([], []), ([1.0], [1.0, 0.0])])

@@ -11,6 +11,7 @@ from sqlalchemy import insert
 
 from agents.arc_memo.concept import ConceptEntry
 from agents.arc_memo.keeping import Shorter, source_of, write_concepts
+from agents.arc_memo.proving import Proven
 from agents.base import Step
 from agents.learning import Learning
 from memory.listing import Where
@@ -53,12 +54,13 @@ class Shelf:
         step: str = "write.1",
         vaults: tuple[str, ...] = ("default",),
         shorter: Sequence[Shorter] = (),
+        proven: Sequence[Proven] = (),
     ) -> Revised:
         """What a run does that was told these entries for these problems."""
         entries = {id_: [ConceptEntry.model_validate(each) for each in told] for id_, told in batch.items()}
         sources = {id_: source_of(run, f"solve.{id_}", f"# program of {id_}") for id_ in batch}
         return await write_concepts(
-            self.learning(run, vaults), self.step(step), entries, sources=sources, shorter=shorter
+            self.learning(run, vaults), self.step(step), entries, sources=sources, shorter=shorter, proven=proven
         )
 
     def learning(self, run: str = "run_1", vaults: tuple[str, ...] = ("default",)) -> Learning:

@@ -10,12 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.arc_memo.concept import (
+    MAX_HELPER,
     MAX_NAME,
+    CodedEntry,
     Concept,
     ConceptEntry,
     ConceptMemory,
     LessonEntry,
     Parameter,
+    Proof,
+    as_code,
     as_line,
     definitions,
 )
@@ -38,6 +42,8 @@ CONCEPT = st.builds(
     cues=st.lists(TEXT, max_size=3).map(tuple),
     implementation=st.lists(TEXT, max_size=3).map(tuple),
     used_in=st.lists(TEXT, max_size=3).map(tuple),
+    helper=st.none() | TEXT.map(as_code),
+    proofs=st.lists(st.builds(Proof, TEXT, TEXT, st.just((([[1]], [[2, 0]]),))), max_size=2).map(tuple),
 )
 MEMORY = st.lists(CONCEPT, max_size=4).map(lambda found: ConceptMemory({each.name: each for each in found}))
 
@@ -50,6 +56,27 @@ def test_d_a_memory_that_is_saved_and_loaded_is_saved_as_the_same_bytes(memory: 
     assert orjson.dumps(loaded.to_json()) == saved
     assert loaded.concepts == memory.concepts
     assert loaded.categories == memory.categories
+
+
+def test_a_concept_without_a_helper_does_not_speak_of_one() -> None:
+    assert set(Concept("frame", "structure").to_json()) == {
+        "concept",
+        "kind",
+        "routine_subtype",
+        "output_typing",
+        "parameters",
+        "description",
+        "cues",
+        "implementation",
+        "used_in",
+    }
+
+
+def test_what_a_model_writes_for_a_helper_is_taken_as_it_stands_or_not_at_all() -> None:
+    assert as_code("\ndef f(x):\r\n    return x  \n\n") == "def f(x):\n    return x"
+    assert [as_code(said) for said in (None, 7, "", " \n", "x" * (MAX_HELPER + 1))] == [None] * 5
+    assert CodedEntry.model_validate({"name": "f", "helper": ["no text"]}).helper is None
+    assert CodedEntry.model_validate("f") == CodedEntry(name="f")
 
 
 def test_d_categories_and_custom_types_are_made_anew_from_the_concepts() -> None:

@@ -8,10 +8,11 @@ from typing import cast
 import anyio
 import pytest
 
-from agents.arc_memo.concept import Concept, ConceptEntry, ConceptMemory, Lesson
+from agents.arc_memo.concept import Concept, ConceptEntry, ConceptMemory, Lesson, Proof
 from agents.arc_memo.keeping import Shorter, concept_draft, forget_problem, source_of, write_concepts, write_lessons
 from agents.arc_memo.library import REUSED, read_lessons, read_whole
 from agents.arc_memo.merging import merge_batch
+from agents.arc_memo.proving import Proven, state_of
 from agents.arc_memo.wording import concept_of
 from memory.listing import Where
 from memory.types import Change, Draft, Mode, Query
@@ -220,6 +221,55 @@ async def test_shorter_lists_are_taken_only_for_the_lists_that_the_model_saw(she
     await shelf.learn({"p3": [{"name": "recolor object", "cues": ["c4"]}]}, run="run_3", shorter=[seen])
     after = concept_of(await shelf.cube("recolor object"))
     assert (after.cues, after.implementation) == (("all",), ("i1",))
+
+
+# -- helpers -----------------------------------------------------------------------------------------------------------
+
+
+def proven(helper: str, problem: str, tried_with: Concept | None = None) -> Proven:
+    return Proven("recolor object", helper, Proof(problem, f"# {problem}", (([[1]], [[2]]),)), state_of(tried_with))
+
+
+async def test_a_helper_is_taken_only_for_the_helper_and_proofs_that_were_replayed(any_shelf: Shelf) -> None:
+    await any_shelf.learn({"p1": [RECOLOR]}, proven=[proven("def a(): 1", "p1")])
+    shown = concept_of(await any_shelf.cube("recolor object"))
+    assert (shown.helper, [each.problem for each in shown.proofs]) == ("def a(): 1", ["p1"])
+    # Between the trial and the write another run proves the same helper once more.
+    await any_shelf.learn({"p2": [MORE]}, run="run_2", proven=[proven("def a(): 1", "p2", shown)])
+    late = await any_shelf.learn(
+        {"p3": [{**MORE, "cues": ["c3"]}]}, run="run_3", proven=[proven("def b(): 1", "p3", shown)]
+    )
+    after = concept_of(await any_shelf.cube("recolor object"))
+    assert late.skipped == ("'recolor object' has another helper or other proofs than were replayed; it keeps them",)
+    assert (after.helper, [each.problem for each in after.proofs]) == ("def a(): 1", ["p1", "p2"])
+    assert (after.cues, after.used_in) == (("c1", "c2", "c3"), ("p1", "p2", "p3"))
+    await any_shelf.learn({"p3": [MORE]}, run="run_4", proven=[proven("def b(): 1", "p3", after)])
+    assert concept_of(await any_shelf.cube("recolor object")).helper == "def b(): 1"
+
+
+async def test_a_step_that_is_done_again_writes_its_helper_once(any_shelf: Shelf) -> None:
+    await any_shelf.learn({"p1": [RECOLOR]})
+    known = concept_of(await any_shelf.cube("recolor object"))
+    told = [proven("def a(): 1", "p1", known)]
+    first = await any_shelf.learn({"p1": ["recolor object"]}, run="run_2", proven=told)
+    again = await any_shelf.learn({"p1": ["recolor object"]}, run="run_2", proven=told)
+    assert first.written == again.written != ()
+    cube = await any_shelf.cube("recolor object")
+    assert (cube.version, len(concept_of(cube).proofs)) == (2, 1)
+
+
+async def test_a_helper_of_a_concept_that_is_not_there_is_not_written(shelf: Shelf) -> None:
+    done = await shelf.learn({"p1": ["recolor object"]}, proven=[proven("def a(): 1", "p1")])
+    assert done.written == ()
+
+
+async def test_a_helper_goes_with_the_last_problem_that_proves_it(shelf: Shelf) -> None:
+    await shelf.learn({"p1": [RECOLOR]})
+    known = concept_of(await shelf.cube("recolor object"))
+    await shelf.learn({"p2": [MORE]}, run="run_2", proven=[proven("def a(): 1", "p2", known)])
+    await forget_problem(shelf.memory, ANN, "default", "p2")
+    left = await shelf.cube("recolor object")
+    assert (left.data.get("helper"), left.data["used_in"], left.content.count("Helper:")) == (None, ["p1"], 0)
 
 
 # -- lessons, and taking a problem out ---------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.arc_memo.concept import Concept, ConceptEntry, ConceptMemory, Parameter
+from agents.arc_memo.concept import Concept, ConceptEntry, ConceptMemory, Parameter, Proof
 from agents.arc_memo.merging import (
     CONSOLIDATE_ABOVE,
     consolidated,
@@ -179,6 +180,21 @@ def test_of_two_concepts_of_one_name_the_first_has_the_first_word(
         assert both.used_in == ("p1", "p2")
         assert united(both, second[name]) == both
         assert united(first[name], first[name]) == first[name]
+
+
+def test_a_helper_stays_with_its_proofs_whatever_is_merged() -> None:
+    proofs = (Proof("p1", "a", ()), Proof("p2", "b", ()))
+    coded = Concept("recolor object", "routine", used_in=("p1", "p2"), helper="def a(): 1", proofs=proofs)
+    other = replace(coded, helper="def b(): 1", proofs=())
+    assert united(coded, other) == coded
+    assert united(other, coded) == other
+    assert united(replace(other, helper=None), coded) == coded
+    after = merge(ConceptMemory({"recolor object": coded}), [FIRST], "p3").memory.concepts["recolor object"]
+    assert (after.helper, after.proofs) == (coded.helper, proofs)
+    memory = without_problem(ConceptMemory({"recolor object": coded}), "p1").memory
+    assert memory.concepts["recolor object"] == replace(coded, used_in=("p2",), proofs=proofs[1:])
+    by_hand = without_problem(ConceptMemory({"recolor object": other}), "p1").memory.concepts["recolor object"]
+    assert by_hand.helper == other.helper
 
 
 def test_lists_that_grew_too_long_are_taken_shorter_and_never_empty_or_longer() -> None:

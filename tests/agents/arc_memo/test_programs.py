@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.arc_memo.programs import Attempt, NoProgram, Shown, program_of
+from agents.arc_memo.programs import Attempt, NoProgram, Shown, linked, program_of
 from agents.arc_memo.prompting import PROMPTS
 from agents.arc_memo.selecting import Names, Numbers
-from agents.arc_memo.writing import Abstraction, Pseudocode
+from agents.arc_memo.writing import Abstraction, ExecutableAbstraction, Pseudocode
 from agents.thinking import visible
 from runtime.llm.structured import first_object
 from runtime.prompts import load_prompt
@@ -84,12 +85,29 @@ def test_an_attempt_is_kept_as_it_is() -> None:
     attempt = Attempt(2, 1, ONE, None, train, ([[1, 2]], None), "strong")
     assert Attempt.from_json(json.loads(json.dumps(attempt.to_json()))) == attempt
     assert (attempt.share, attempt.passes) == (0.5, False)
+    assert attempt.whole == ONE
+
+
+def test_helpers_stand_ahead_of_the_program_and_its_own_functions_count() -> None:
+    helper = "def one():\n    return 1"
+    program = '"""Why."""\nfrom __future__ import annotations\n\ndef transform(g: Grid):\n    return one()\n'
+    attempt = Attempt(0, 0, program, None, (), (), None, {"one": helper})
+    assert "helpers" not in attempt.to_json()
+    for source, value in (
+        (attempt.whole or "", 1),
+        (linked([helper], attempt.whole or ""), 1),
+        (linked([helper], program + "\n\ndef one():\n    return 2\n"), 2),
+    ):
+        space: dict[str, Any] = {}
+        exec(compile(source, "program", "exec", dont_inherit=True), space)
+        assert space["transform"](None) == value
+    assert linked([], program) == program
 
 
 def test_what_prompts_show_as_an_example_can_be_read() -> None:
     def last_object(name: str) -> str:
         text = load_prompt(PROMPTS / f"{name}.md").text
-        return first_object(text[text.rindex('{"') if name != "abstract" else text.index('{"concepts"') :])
+        return first_object(text[text.rindex('{"') if not name.startswith("abstract") else text.index('{"concepts"') :])
 
     made = Abstraction.model_validate_json(last_object("abstract"))
     assert [(entry.name, entry.kind) for entry in made.concepts] == [
@@ -97,6 +115,10 @@ def test_what_prompts_show_as_an_example_can_be_read() -> None:
         ("fill region", "routine"),
         ("select object", None),
     ]
+    coded = ExecutableAbstraction.model_validate_json(last_object("abstract_helpers"))
+    space: dict[str, Any] = {}
+    exec(linked([each.helper for each in coded.concepts if each.helper], coded.program or ""), space)
+    assert space["transform"]([[1, 2], [3, 4]]) == [[2, 4], [1, 3]]
     assert Names.model_validate_json(last_object("select_concepts")).names
     assert Numbers.model_validate_json(last_object("select_lessons")).numbers == [3, 1]
     assert Pseudocode.model_validate_json(last_object("pseudocode")).summary == "one sentence"

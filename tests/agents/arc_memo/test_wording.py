@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.arc_memo.concept import Concept, Lesson, Parameter
+from agents.arc_memo.concept import Concept, Lesson, Parameter, Proof
 from agents.arc_memo.wording import lesson_text, read_text, text_of
 
+HELPER = 'def recolor(cells, color):\n    """Cells:\n\n    - anew\n    """\n    return {c: color for c in cells}'
 WORDS = st.lists(
     st.sampled_from(["draw", "line", "of", "(two)", "objects", "list[int]", "3x3"]), min_size=1, max_size=4
 )
@@ -22,6 +25,7 @@ CONCEPT = st.builds(
     description=st.none() | TEXT,
     cues=st.lists(TEXT, max_size=3).map(tuple),
     implementation=st.lists(TEXT, max_size=3).map(tuple),
+    helper=st.none() | st.just(HELPER),
 )
 RECOLOR = Concept(
     "recolor object",
@@ -66,6 +70,16 @@ def test_what_a_person_changed_in_the_text_is_what_counts() -> None:
     assert read.implementation == ()
     assert read.parameters == RECOLOR.parameters[:1]
     assert (read.name, read.kind, read.used_in) == ("recolor object", "routine", ("p1",))
+
+
+def test_code_stands_last_and_a_person_may_change_it_or_take_it_out() -> None:
+    proof = Proof("p1", "def transform(g): ...", (([[1]], [[2]]),))
+    known = replace(RECOLOR, helper=HELPER, proofs=(proof,))
+    assert text_of(known) == f"{WRITTEN}\nHelper:\n{HELPER}"
+    mended = read_text(text_of(known).replace("return {", "return None or {"), known)
+    assert mended == replace(known, helper=HELPER.replace("return {", "return None or {"))
+    assert read_text(WRITTEN, known) == RECOLOR
+    assert read_text(f"{WRITTEN}\nHelper:\nask Ann").helper is None
 
 
 def test_one_sentence_is_a_description() -> None:

@@ -81,6 +81,27 @@ async def test_it_is_judged_beside_its_parent_and_the_champion_and_chosen_by_mas
     assert told["answers"][nodes[told["best"]]["final"]] == max(told["answers"].values())
 
 
+async def test_a_second_judgement_without_a_prompt_leaves_the_prompt_that_the_first_one_wrote() -> None:
+    def judge(asked: Asked) -> str:
+        # Beside the first answer it rewrites the prompt, beside any other it has nothing to add.
+        first = "\\boxed{1}" in asked.answers
+        return judgement(6, 6.2, (), "A prompt that counts twice." if first else "")
+
+    model = Model(generate=lambda asked: f"\\boxed{{{asked.number}}}", judge=judge)
+    config = {"profile": "evidence", "rollouts": 12, "stop_at": 1.0}
+    async with search(model) as (trial, _):
+        run = await trial.run(spec(input={"kind": "math", "problem": "?"}, config=config))
+        events = await trial.events(run.id)
+    judged: dict[str, list[str]] = {}
+    for each in scored(events):
+        judged.setdefault(each["id"], []).append(str(each["opponent"]))
+    twice = [number for number, opponents in judged.items() if len(opponents) == 2 and opponents[0] == "0"]
+    assert twice, "some were judged beside the first answer and then beside the champion"
+    nodes = {str(node["id"]): node for node in tree("evidence", events)["nodes"]}
+    for number in twice:
+        assert nodes[number]["evolved_prompt"].startswith("A prompt that counts twice.")
+
+
 async def test_it_goes_wider_with_the_best_lessons_and_merges_two_answers() -> None:
     def judge(asked: Asked) -> str:
         # To go on from an answer makes it worse, so that another beginning is worth a try.

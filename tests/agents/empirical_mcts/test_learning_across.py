@@ -157,6 +157,14 @@ async def test_i_two_methods_never_read_what_the_other_has_learned(profile: str)
     assert [len(asked.existing) for asked in model.of("memory")] == [0, 0, 1, 1]
 
 
+async def test_i_two_methods_may_learn_the_same_words_and_each_keeps_its_own() -> None:
+    async with search(Model(judge=lambda asked: judgement(4, 4, (LESSON,)), memory=add_all)) as (trial, _):
+        for method in ("one", "two", "two"):
+            await trial.run(learning(input=FIRST, config={"rollouts": 1, "method": method}))
+        left = await stored(trial)
+    assert [(cube.content, cube.data["method"]) for cube in left] == [(LESSON, "one"), (LESSON, "two")]
+
+
 @BOTH
 async def test_i_no_prompt_holds_what_only_a_checker_knows(profile: str) -> None:
     # The equations are what an answer is put into; a checker says why it fails in words that hold the right value.

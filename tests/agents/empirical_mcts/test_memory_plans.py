@@ -11,6 +11,7 @@ import pytest
 
 from memory.listing import Where
 from memory.types import Change, MemCube
+from runtime.budget import Budget
 from runtime.events import CheckFailed, MemoryWritten, StepCompleted
 from runtime.llm.scripted import Rule
 from runtime.types import JsonObject
@@ -19,6 +20,8 @@ from tests.agents.empirical_mcts.world import (
     Asked,
     Model,
     add_all,
+    answered,
+    detail,
     judgement,
     learning,
     plan,
@@ -27,7 +30,7 @@ from tests.agents.empirical_mcts.world import (
     start_with,
     stored,
 )
-from tests.trial import Call, Trial
+from tests.trial import Call, Trial, text_of
 
 pytestmark = pytest.mark.anyio
 BOTH = pytest.mark.parametrize("profile", ["published", "robust"])
@@ -300,6 +303,19 @@ async def test_lessons_of_the_whole_question_can_be_taken_in_once() -> None:
         assert len(await stored(trial)) == 3
     assert len(model.of("memory")) == 1
     assert {event.step for event in events if isinstance(event.payload, MemoryWritten)} == {"write"}
+
+
+async def test_a_budget_that_ends_while_the_whole_question_is_taken_in_leaves_the_answer_as_it_was_chosen() -> None:
+    model = Model(judge=lambda asked: judgement(6, 6, (f"Lesson number {asked.number} of the fruit",)))
+    config = {"rollouts": 1, "memory_when": "question"}
+    async with search(model) as (trial, _):
+        whole = await trial.run(learning(config=config))
+        # The role, two answers and a judgement; the plan would be the fifth call.
+        run = await trial.run(learning(input="How many apples?", config=config, budget=Budget(calls=4)))
+        told = await trial.events(run.id)
+    assert run.status == "budget_exhausted"
+    assert (detail(run)["ranking"], detail(run)["stopped"]) == (detail(whole)["ranking"], "budget")
+    assert text_of(told) == answered(run) != ""
 
 
 async def test_lessons_are_data_in_the_prompt_of_the_memory_agent() -> None:

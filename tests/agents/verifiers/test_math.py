@@ -17,6 +17,7 @@ from agents.tasks import MathTask, QATask
 from agents.verifiers import open_verifiers
 from agents.verifiers.math import MathVerifier, MathWorker
 from agents.verifiers.math_worker import equal, reply_to
+from evals.scorers.final_answer import number
 from runtime.errors import MnemeError
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +53,18 @@ async def test_an_answer_is_put_into_the_equations_without_a_process(worker: Mat
     assert missing is not None
     assert (missing.score, missing.detail) == (0.0, "no answer in the reply")
     assert not children()
+
+
+@pytest.mark.parametrize("text", ["The sum is 5.", "2 + 3 = 5", "5", "**5**", "so 1 or 5"])
+async def test_what_can_be_checked_is_read_as_leniently_as_the_suites_of_small_models_read_it(
+    text: str, worker: MathWorker
+) -> None:
+    verifier = MathVerifier(worker)
+    verdict = await verifier.verify(TASK, text)
+    assert verdict is not None
+    assert verdict.score == number(text, "5").value == 1.0
+    assert await verifier.canonical(TASK, text) == number(text, "5").answer == "5"
+    assert await verifier.canonical(MathTask(problem="1 + 1?"), text) is None
 
 
 async def test_without_a_check_there_is_no_verdict(worker: MathWorker) -> None:

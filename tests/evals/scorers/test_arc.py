@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.base import Answer
-from evals.scorers.arc import Tried, grid_of, oracle, oracle_strict, read_text, score, solved
+from agents.verifiers.grids import grid_of, read_text
+from evals.scorers.arc import Tried, oracle, oracle_strict, score, solved
 
 A, B, C = [[1]], [[2, 3]], [[4], [5]]
 GRIDS = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), min_size=1, max_size=4).filter(

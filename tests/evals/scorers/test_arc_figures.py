@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,28 @@ def test_the_attempts_of_other_seeds_are_further_tries() -> None:
     assert found["tries"] == 4
     assert [each["mean"] for each in found["oracle"]] == [0.25, 0.5, 0.75]
     assert found["pass_at_2"] == 0.5
+
+
+@pytest.mark.parametrize("how", [{"error": "broken: x"}, {"stop_reason": "budget_exhausted"}])
+def test_a_run_that_failed_or_was_cut_counts_as_wrong_tries_and_hides_no_oracle(how: dict[str, Any]) -> None:
+    found = told(figures([arc("a", [[True, False], [False, False], [False, True]]), arc("b", [[False]], **how)]))
+    assert found["tries"] == 3
+    assert [each["k"] for each in found["oracle"]] == [1, 2, 3]
+    assert found["oracle"][2]["mean"] == 0.5
+    assert found["oracle"][0]["mean"] == pytest.approx(1 / 3 / 2)
+
+
+def test_a_run_that_was_to_make_fewer_calls_has_as_many_tries_as_it_made() -> None:
+    found = told(figures([arc("a", [[True], [False], [False]]), arc("b", [[True]])]))
+    assert (found["tries"], [each["k"] for each in found["oracle"]]) == (1, [1])
+
+
+def test_the_write_gate_is_said() -> None:
+    one, two = arc("a", [[True]]), arc("b", [[True]], error="broken: x")
+    found = figures([replace(one, parts={**one.parts, "gate": "train+agree"}), two])
+    assert found["gates"] == ["train+agree"]
+    assert "write gate: train+agree" in lines(found)
+    assert not any("gate" in line for line in lines(figures([one])))
 
 
 def test_a_depth_is_what_would_have_been_submitted_and_what_it_had_cost() -> None:

@@ -2,28 +2,40 @@
 
 `x` has `file` (a readable file), `folder` (one that all may write), `parent` (the service), `port` (something listens
 there) and `secret`. Those of `REAL` are run without a sandbox too, where each must succeed: an attack that cannot succeed
-proves nothing. The rest would hurt whoever runs them, or needs rights that a test need not have.
+proves nothing. The rest would hurt whoever runs them, or needs rights that a test need not have; those of `DANGEROUS` are one
+call each, and tell the name of the error that the call itself gave, so that none can fail for a mistake of its own.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from typing import Final
 
-PROLOGUE: Final = """
-import os, sys, io, socket, ctypes, signal, time, threading, json, math, re, gc
+PROLOGUE: Final = (
+    f"MACHINE = {platform.machine()!r}"
+    + """
+import os, sys, io, socket, ctypes, signal, time, threading, json, math, re, gc, errno, resource
 import numpy as np
 libc = ctypes.CDLL(None, use_errno=True)
 L = ctypes.c_long
 BUFFER = ctypes.create_string_buffer(256)
 def nr(x86_64, aarch64):
-    return x86_64 if os.uname().machine == 'x86_64' else aarch64
+    return x86_64 if MACHINE == 'x86_64' else aarch64
 def call(number, *arguments):
     return libc.syscall(L(number), *[a if isinstance(a, ctypes._SimpleCData) or a is None or not isinstance(a, int)
                                      else L(a) for a in arguments])
 def got(done):
     return "OUT" if done else "refused"
+def told(attempt):
+    ctypes.set_errno(0)
+    try:
+        done = attempt()
+    except OSError as problem:
+        return errno.errorcode[problem.errno]
+    return "OUT" if done is not False else errno.errorcode.get(ctypes.get_errno(), "no error")
 """
+)
 
 REAL: Final[Mapping[str, Mapping[str, str]]] = {
     "files": {
@@ -163,7 +175,7 @@ class Hook:
 sys.meta_path.insert(0, Hook())
 import zz
 return zz.WORD""",
-        "a library": "import glob; ctypes.CDLL(x['library']); return 'OUT'",
+        "a library": "ctypes.CDLL(x['library']); return 'OUT'",
     },
     "numpy": {
         "load": "return got(np.load(x['folder'] + '/a.npy').size)",
@@ -185,48 +197,50 @@ def libc_mmap(protection):
 """
 )
 
+# One expression each, which is False or raises when it is refused.
 DANGEROUS: Final[Mapping[str, Mapping[str, str]]] = {
     "signals": {
-        "kill the parent": "os.kill(x['parent'], 9); return 'OUT'",
-        "kill the caller": "os.kill(os.getppid(), 9); return 'OUT'",
-        "kill all": "os.kill(-1, 9); return 'OUT'",
-        "kill the group": "os.killpg(0, 9); return 'OUT'",
-        "queue a signal": "return got(call(nr(129, 138), x['parent'], 9, BUFFER) == 0)",
+        "kill the parent": "os.kill(x['parent'], 9)",
+        "kill the caller": "os.kill(os.getppid(), 9)",
+        "kill all": "os.kill(-1, 9)",
+        "kill the group": "os.killpg(0, 9)",
+        "queue a signal": "call(nr(129, 138), x['parent'], 9, BUFFER) == 0",
     },
     "processes": {
         "execve": "os.execv('/bin/true', ['true'])",
-        "execveat": "return got(call(nr(322, 281), -100, b'/bin/true', None, None, 0) == 0)",
-        "vfork": "return got(os.uname().machine == 'x86_64' and call(58) > 0)",
-        "a fork bomb": "\nwhile True:\n    if os.fork() >= 0: return 'OUT'",
+        "execveat": "call(nr(322, 281), -100, b'/bin/true', None, None, 0) == 0",
+        "vfork": "call(nr(58, 220), 0x4111, 0, 0, 0, 0) > 0",
+        "a fork bomb": "[os.fork() for _ in iter(int, 1)]",
     },
     "kernel": {
-        "another user": "os.setuid(0); return 'OUT'",
-        "another group": "os.setgid(0); return 'OUT'",
-        "unshare user": "return got(libc.unshare(0x10000000) == 0)",
-        "unshare net": "return got(libc.unshare(0x40000000) == 0)",
-        "setns": "return got(libc.setns(0, 0) == 0)",
-        "mount": "return got(libc.mount(b'none', b'/tmp', b'tmpfs', 0, None) == 0)",
-        "chroot": "os.chroot('/'); return 'OUT'",
-        "attach": "return got(libc.ptrace(L(16), L(x['parent']), None, None) == 0)",
-        "io_uring": "return got(call(425, 4, BUFFER) >= 0)",
-        "bpf": "return got(call(nr(321, 280), 0, BUFFER, 128) >= 0)",
-        "keyctl": "return got(call(nr(250, 219), 0, -3, 1) >= 0)",
-        "userfaultfd": "return got(call(nr(323, 282), 1) >= 0)",
-        "perf": "return got(call(nr(298, 241), BUFFER, 0, -1, -1, 0) >= 0)",
-        "a handle": "return got(call(nr(303, 264), -100, b'/', BUFFER, BUFFER, 0) >= 0)",
-        "x32": "return got(call(0x40000000 + 39) > 0)",
-        "more memory": "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1)); return 'OUT'",
-        "another filter": "return got(libc.prctl(22, L(2), BUFFER, L(0), L(0)) == 0)",
-        "a raw packet": "socket.socket(socket.AF_PACKET, socket.SOCK_RAW); return 'OUT'",
-        "icmp": "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); return 'OUT'",
-        "vsock": "socket.socket(socket.AF_VSOCK); return 'OUT'",
-        "kernel crypto": "socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET); return 'OUT'",
-        "capabilities": """
-header, all_of_them = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(1, 1)
-return got(call(nr(126, 91), header, all_of_them) == 0)""",
-        "mknod": "os.mknod('/tmp/zz', 0o20666, os.makedev(1, 1)); return 'OUT'",
+        "another user": "os.setuid(0)",
+        "another group": "os.setgid(0)",
+        "unshare user": "libc.unshare(0x10000000) == 0",
+        "unshare net": "libc.unshare(0x40000000) == 0",
+        "setns": "libc.setns(0, 0) == 0",
+        "mount": "libc.mount(b'none', b'/tmp', b'tmpfs', L(0), None) == 0",
+        "chroot": "os.chroot('/')",
+        "attach": "libc.ptrace(L(16), L(x['parent']), None, None) == 0",
+        "io_uring": "call(425, 4, BUFFER) >= 0",
+        "bpf": "call(nr(321, 280), 0, BUFFER, 128) >= 0",
+        "keyctl": "call(nr(250, 219), 0, -3, 1) >= 0",
+        "userfaultfd": "call(nr(323, 282), 1) >= 0",
+        "perf": "call(nr(298, 241), BUFFER, 0, -1, -1, 0) >= 0",
+        "a handle": "call(nr(303, 264), -100, b'/', BUFFER, BUFFER, 0) >= 0",
+        "x32": "call(0x40000000 + 39) > 0",
+        "more memory": "libc.prlimit(0, 9, (ctypes.c_uint64 * 2)(1 << 62, 1 << 62), None) == 0",
+        "another filter": "libc.prctl(22, L(2), BUFFER, L(0), L(0)) == 0",
+        "a raw packet": "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+        "icmp": "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)",
+        "vsock": "socket.socket(socket.AF_VSOCK)",
+        "kernel crypto": "socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)",
+        "capabilities": "call(nr(126, 91), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(1, 1)) == 0",
+        "mknod": "os.mknod('/tmp/zz', 0o20666, os.makedev(1, 1))",
     },
 }
+# A call of another architecture ends the process; all others are refused with this error.
+REFUSED: Final = {"x32": "killed: the program ended its process: SIGSYS"}
+REFUSED_BY_ERROR: Final = "None: EPERM"
 
 # What they must end as; none of them may end as a value.
 BOMBS: Final[Mapping[str, tuple[str, str]]] = {

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from runtime.sandbox import layers
 from runtime.sandbox.probe import ENVIRONMENT, ROOT, refused
 
 ALONE = """
 import errno, json, mmap, os, resource, socket, sys
+from dataclasses import replace
 sys.path.append(sys.argv[1])
 from runtime.sandbox import kernel, layers
 target = sys.argv[2]
@@ -35,12 +40,14 @@ def attempts():
         "memory": says(lambda: mmap.mmap(-1, 1 << 30)),
         "capabilities": next(l for l in open("/proc/self/status") if l.startswith("CapEff")).split()[1]
             if says(lambda: open("/proc/self/status")) == "works" else None,
+        "priority": os.getpriority(os.PRIO_PROCESS, 0),
+        "locked": resource.getrlimit(resource.RLIMIT_MEMLOCK),
         "descriptors": says(lambda: [os.dup(0) for _ in range(64)]),
     }
 
 jail = layers.prepare("standard")
 def nothing(): pass
-def leave(): layers.leave(jail, job=7)
+def leave(): layers.leave(jail)
 def limit(): layers.limit(jail, seconds=1, memory_bytes=64 << 20)
 def landlock(): kernel.no_new_privileges(); kernel.landlock()
 def filter_calls(): kernel.no_new_privileges(); kernel.filter_calls()
@@ -52,7 +59,19 @@ for layer in (nothing, leave, limit, landlock, filter_calls):
             "kill": says(lambda: os.kill(os.getpid(), 0)), "memory": says(lambda: mmap.mmap(-1, 1 << 30))}]), flush=True)
         os._exit(0)
     os.wait()
-print(json.dumps(["jail", [jail.first_user, jail.mapped_bytes]]))
+print(json.dumps(["jail", [jail.users and [jail.users[0], jail.users[-1]], jail.mapped_bytes]]), flush=True)
+for orphan in (False, True):
+    if os.fork() == 0:
+        try: layers.leave(replace(jail, parent=jail.parent + orphan))
+        except ProcessLookupError as problem: print(json.dumps(["orphan", [str(problem)]]))
+        else: print(json.dumps(["another", [os.getuid()]]))
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+if os.fork() == 0:
+    layers.limit(jail, seconds=0, memory_bytes=64 << 20)
+    while True: pass
+print(json.dumps(["busy", [os.wait()[1]]]))
 """
 
 
@@ -74,7 +93,42 @@ def changed(alone: dict[str, dict[str, object]], layer: str) -> dict[str, object
 
 
 def test_limits_are_memory_files_and_descriptors(alone: dict[str, dict[str, object]]) -> None:
-    assert changed(alone, "limit") == {"memory": "ENOMEM", "write": "EFBIG", "descriptors": "EMFILE"}
+    after = alone["limit"]
+    changes = {name: after[name] for name in changed(alone, "limit") if name not in {"priority", "locked"}}
+    assert changes == {"memory": "ENOMEM", "write": "EFBIG", "descriptors": "EMFILE"}
+    assert after["locked"] == [0, 0]
+
+
+def test_a_job_goes_behind_the_service(alone: dict[str, dict[str, object]]) -> None:
+    assert alone["limit"]["priority"] == min(19, int(str(alone["nothing"]["priority"])) + layers.NICE)
+
+
+def test_a_job_that_uses_up_its_processor_time_is_told_so(alone: dict[str, dict[str, object]]) -> None:
+    (status,) = alone["busy"]
+    assert os.WTERMSIG(int(status)) == signal.SIGXCPU
+
+
+def test_a_job_whose_zygote_has_ended_does_not_start(alone: dict[str, dict[str, object]]) -> None:
+    (problem,) = alone["orphan"]
+    assert "has ended" in problem
+
+
+@given(start=st.integers(0, 200_000), count=st.integers(0, 300_000))
+@example(start=0, count=65536)
+@example(start=0, count=2**32)
+@example(start=1, count=65536)
+@example(start=0, count=70_000)
+def test_the_ids_of_jobs_are_mapped_many_and_nobody_elses(start: int, count: int) -> None:
+    start, end = max(start, layers.LOWEST_USER), min(start + count, layers.USER_TOP)
+    try:
+        users = layers.free_users(start, end)
+    except OSError:
+        # On neither side of `nobody` are there enough.
+        assert max(min(end, layers.NOBODY) - start, end - max(start, layers.NOBODY + 1)) < layers.USERS
+        return
+    assert len(users) >= layers.USERS
+    assert start <= users[0] <= users[-1] < end
+    assert layers.NOBODY not in users
 
 
 def test_landlock_takes_every_path_the_ports_and_the_signals(alone: dict[str, dict[str, object]]) -> None:
@@ -99,9 +153,12 @@ def test_a_job_has_a_session_and_no_rights(alone: dict[str, dict[str, object]]) 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its jobs users of their own")
 def test_a_job_of_root_has_a_user_of_its_own(alone: dict[str, dict[str, object]]) -> None:
-    first, mapped = alone["jail"]
+    (first, last), mapped = alone["jail"]  # type: ignore[misc]
     after = alone["leave"]
-    assert after["user"] == after["group"] == int(first) + 7 > 1000
+    assert after["user"] == after["group"]
+    assert 1000 <= int(first) <= int(str(after["user"])) <= int(last)
+    # Two draws out of ten thousand and more; the same jail, the same parent.
+    assert alone["another"] != [after["user"]]
     assert after["groups"] == []
     assert after["kill"] == "EPERM"
     assert int(mapped) > 0

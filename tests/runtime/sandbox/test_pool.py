@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from types import ModuleType
@@ -18,6 +19,8 @@ from runtime.errors import SandboxUnavailable
 from runtime.sandbox.base import Case, Level, Limits, Outcome, Program, Sandbox
 from runtime.sandbox.pool import Pool, choose, open_sandbox
 from runtime.sandbox.probe import LEVELS, Offer, refused
+from runtime.sandbox.reading import read
+from runtime.sandbox.worker import Answer, Job
 from runtime.settings import SandboxSettings, Settings
 
 pytestmark = pytest.mark.anyio
@@ -140,6 +143,67 @@ async def test_programs_of_a_batch_stand_alone(pool: Pool) -> None:
         None, None, "error", "timeout", None, "timeout", None, "killed", None, None, None, None,
     ]  # fmt: skip
     assert outcomes[0].cases[1].value == [7, 8]
+
+
+async def test_a_batch_that_says_more_than_one_program_may_gets_all_of_its_answers(standard: Pool) -> None:
+    loud = "def f(x):\n    print('\\x01' * 10**6)\n    return 'x' * 65000 + '{}'"
+    outcomes = await standard.run_batch([program(loud.format(n)) for n in range(10)], tenant="ann")
+    for n, outcome in enumerate(outcomes):
+        assert outcome.cases == (Case(value="x" * 65000 + str(n), stdout="\x01" * Limits().output_bytes),)
+
+
+async def test_an_answer_that_is_forged_is_not_kept(standard: Pool) -> None:
+    forger = """
+import os
+def f(x):
+    os.write(3, b'["mine", null, null, ""]\\n\\x1e' * 2)
+    os._exit(0)
+"""
+    honest = "def f(x): return 'own'"
+    forged = await standard.run_batch([program(forger), program(honest)], tenant="ann")
+    assert [outcome.cases[0].value for outcome in forged] == ["mine", "mine"]
+    again = await standard.run(program(honest), tenant="ann")
+    assert (again.cases[0].value, again.cached) == ("own", False)
+
+
+async def test_a_child_cannot_send_more_than_its_limits_allow(standard: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def reads(programs: list[Program], answer: Answer, level: Level, limits: Limits) -> list[tuple[Outcome, bool]]:
+        seen.append((len(answer.body), threading.current_thread() is threading.main_thread()))
+        return read(programs, answer, level, limits)
+
+    monkeypatch.setattr("runtime.sandbox.pool.read", reads)
+    body = "import os\ndef f(x):\n    for _ in range({}): os.write(3, b'[' + b'[],' * 20000)\n    os.write(3, {})"
+    end = "b'[]], null, null, \"\"]\\n\\x1e'"
+    flood = (await standard.run(program(body.format(900, end)), tenant="ann", limits=SHORT)).cases[0]
+    assert flood == Case(failure="output", error="more output than the limit")
+    value = (await standard.run(program(body.format(7, end)), tenant="ann", limits=SHORT)).cases[0]
+    assert value.failure is not None
+    assert (await cases(standard, "def f(x): return 6"))[0].value == 6
+    assert [main for _, main in seen] == [False, False, True]
+    assert all(size <= Job(b"", 1, 1, SHORT).most_bytes < 600_000 for size, _ in seen)
+    assert Job(b"", 64, 4, SHORT).most_bytes < 2_000_000
+
+
+async def test_the_setting_is_the_most_that_a_program_gets(settings: Settings) -> None:
+    short = settings.model_copy(update={"sandbox": SandboxSettings(seconds=0.3, workers=1)})
+    async with open_sandbox(short) as sandbox:
+        (case,) = await cases(sandbox, STUBBORN, limits=Limits(seconds=60))
+        assert case.failure == "timeout"
+        begin = time.monotonic()
+        await cases(sandbox, STUBBORN, limits=Limits(seconds=0.05))
+        assert time.monotonic() - begin < 0.3
+
+
+async def test_nobody_waits_for_all_that_another_asks_for(standard: Pool) -> None:
+    crowd = [asyncio.create_task(standard.run(program(LOOP, n), tenant="eve", limits=SHORT)) for n in range(8)]
+    await asyncio.sleep(0.05)
+    assert (await cases(standard, "def f(x): return 'in between'"))[0].value == "in between"
+    assert sum(task.done() for task in crowd) <= 2
+    for task in crowd:
+        task.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
 
 
 async def test_values_that_are_not_json_are_told(standard: Pool) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from runtime.errors import SandboxUnavailable
-from runtime.sandbox import probe
+from runtime.sandbox import probe, zygote
 from runtime.sandbox.base import Level
 from runtime.sandbox.probe import Offer, hello, offered
 from runtime.sandbox.worker import Worker
@@ -23,9 +25,27 @@ def test_the_best_level_is_offered_with_the_reasons_for_the_better_ones(monkeypa
 
 def test_a_worker_that_says_nothing_offers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "_MAIN", "raise SystemExit('broken {}')")
-    probe.refused.cache_clear()
+    probe._tried.cache_clear()
     assert probe.refused("standard") == "the worker ended without a word: broken False"
-    probe.refused.cache_clear()
+    probe._tried.cache_clear()
+
+
+def test_a_trial_that_was_not_done_in_time_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    greeting = bytes(zygote.FRAME.size) + b'{"level": "standard", "refused": null}'
+    answers = [subprocess.TimeoutExpired("python", 60), subprocess.CompletedProcess("python", 0, greeting, b"")]
+
+    def run(*command: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+        answer = answers.pop(0)
+        if isinstance(answer, subprocess.TimeoutExpired):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(probe.subprocess, "run", run)
+    probe._tried.cache_clear()
+    assert probe.refused("standard") == "Command 'python' timed out after 60 seconds"
+    assert [probe.refused("standard") for _ in range(2)] == [None, None]
+    assert answers == []
+    probe._tried.cache_clear()
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"level": "best", "refused": null}', b"\xff"])

@@ -9,8 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.sandbox import zygote
-from runtime.sandbox.base import Case, Program
-from runtime.sandbox.reading import BROKEN, read
+from runtime.sandbox.base import Case, Level, Limits, Outcome, Program
+from runtime.sandbox.harness import ERROR_CHARACTERS
+from runtime.sandbox.reading import BROKEN, TOO_LONG
+from runtime.sandbox.reading import read as read_all
 from runtime.sandbox.worker import Answer
 
 PROGRAMS = [Program("a", "f", (1, 2)), Program("b", "f", (1,)), Program("c", "f", (1, 2, 3))]
@@ -19,6 +21,10 @@ GOOD = b'[1, null, null, ""]\n'
 
 def answer(body: bytes, end: bytes = zygote.BY_ITSELF, status: int = 0) -> Answer:
     return Answer(body, end, status, 0.25)
+
+
+def read(programs: list[Program], said: Answer, level: Level, output_bytes: int = 1000) -> list[tuple[Outcome, bool]]:
+    return read_all(programs, said, level, Limits(output_bytes=output_bytes))
 
 
 WRONG = b'[null, "error", "x", "y"]\n'
@@ -52,6 +58,20 @@ def test_lines_that_are_missing_fail_and_those_too_many_do_not_count() -> None:
     assert (whole, outcome.cases) == (True, (Case(value=1), BROKEN))
     ((outcome, _),) = read(PROGRAMS[:1], answer(GOOD * 9 + b"\x1e" + GOOD + b"\x1e"), "standard")
     assert outcome.cases == (Case(value=1), Case(value=1))
+
+
+def test_what_is_longer_than_the_limits_is_cut_or_refused_here_too() -> None:
+    def case(*line: object) -> Case:
+        body = json.dumps(line, ensure_ascii=False).encode() + b"\n\x1e"
+        ((outcome, _),) = read(PROGRAMS[1:2], answer(body), "standard", output_bytes=100)
+        return outcome.cases[0]
+
+    assert case("x" * 98, None, None, "") == Case(value="x" * 98)
+    assert case("x" * 99, None, None, "") == TOO_LONG
+    assert case([[]] * 50, None, None, "") == TOO_LONG
+    assert case("é" * 60, None, None, "") == TOO_LONG
+    assert case(1, None, None, "é" * 10**6) == Case(value=1, stdout="é" * 100)
+    assert case(None, "error", "e" * 10**6, "") == Case(failure="error", error="e" * ERROR_CHARACTERS)
 
 
 def test_the_end_of_a_child_is_named() -> None:
