@@ -120,5 +120,3 @@ async def test_g_writes_are_seen_behind_every_tenth_puzzle_and_no_name_is_there_
     again = await bench.run(replace(plan, vault=f"{log.id} memory 0-0-0", limit=2, batch=2))
     assert [len(line["ids"]) for line in again.diary() if line["event"] == "copied"] == [len(cubes)] * 2
     assert Counter(cube.subject for cube in await bench.cubes(f"{again.id} memory 0-0-0")) == names
-
-

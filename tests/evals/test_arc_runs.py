@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -15,7 +18,9 @@ from typing import Any
 import anyio
 import pytest
 
+from agents.build import open_service
 from evals import controls, report
+from evals import log as logs
 from evals.export_inspect import exported
 from evals.log import Log
 from evals.plan import Plan
@@ -28,6 +33,7 @@ from runtime.settings import Settings
 from runtime.types import JsonObject
 from tests.conftest import make_settings
 from tests.evals.conftest import Lab, MakeLab
+from tests.serving import bare_environment
 
 pytestmark = pytest.mark.anyio
 # Training tasks that one line solves: mirrored, upside down, transposed, turned half; and one that none of the lines does.
@@ -234,6 +240,38 @@ async def test_what_memory_is_worth_is_compared_with_as_many_programs_and_a_vote
     assert {record.item_id: record.usage.calls for record in equal.records()} == calls
     assert {len(record.parts["tries"]) for record in equal.records()} == set(calls.values())  # type: ignore[arg-type]
     assert report.full(bench.home, main)["lift"]["sentence"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_an_evaluation_whose_process_is_killed_goes_on_in_another_one(
+    lab: MakeLab, tasks: Write, tmp_path: Path, lab_settings: Settings, migrated_file: Path
+) -> None:
+    config: JsonObject = {"samples": 2, "retries": 1, "format": "none"}
+    plan = Plan("arc1", "arcmemo", data=(tasks(),), config=config, epochs=4)
+    whole = told(await lab(8).run(plan))
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(migrated_file, home)
+    env = bare_environment() | {"MNEME_HOME": str(home), "MNEME_LLM__MODEL": str(lab_settings.llm.model)}
+    options = [part for name, value in config.items() for part in ("-C", f"{name}={json.dumps(value)}")]
+    options += ["--data", plan.data[0], "--epochs", "4", "--jobs", "2"]
+    command = [sys.executable, "-m", "api.cli", "eval", "run", "arc1", "--agent", "arcmemo", *options]
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        with anyio.fail_after(90):
+            while not (recorded := [log for log in logs.every(home) if len(log.records()) >= 4]):
+                assert process.poll() is None, process.communicate()[1]
+                await anyio.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(30) == -signal.SIGKILL
+    (log,) = recorded
+    before = log.records()
+    assert 4 <= len(before) < 20
+    async with open_service(make_settings(home, llm__model=lab_settings.llm.model), take_queued=False) as service:
+        await Lab(service, (await service.keys.local()).user_id, 8).resume(log)
+    assert log.records()[: len(before)] == before
+    assert (log.summary() or {})["status"] == "complete"
+    assert told(log) == whole
 
 
 @pytest.mark.slow

@@ -84,10 +84,13 @@ async def test_it_is_judged_beside_its_parent_and_the_champion_and_chosen_by_mas
 async def test_a_second_judgement_without_a_prompt_leaves_the_prompt_that_the_first_one_wrote() -> None:
     def judge(asked: Asked) -> str:
         # Beside the first answer it rewrites the prompt, beside any other it has nothing to add.
-        first = "\\boxed{1}" in asked.answers
+        first = "answer one" in asked.answers
         return judgement(6, 6.2, (), "A prompt that counts twice." if first else "")
 
-    model = Model(generate=lambda asked: f"\\boxed{{{asked.number}}}", judge=judge)
+    def generate(asked: Asked) -> str:
+        return "answer one" if len(model.of("generate")) == 1 else f"answer {asked.number}"
+
+    model = Model(generate=generate, judge=judge)
     config = {"profile": "evidence", "rollouts": 12, "stop_at": 1.0}
     async with search(model) as (trial, _):
         run = await trial.run(spec(input={"kind": "math", "problem": "?"}, config=config))

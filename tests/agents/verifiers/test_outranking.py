@@ -87,9 +87,8 @@ async def test_a_program_that_passes_ends_the_search_and_is_given(trial: Trial) 
     assert (told["by"], told["stopped"], told["best"]) == ("verifier", "verified", 2)
     assert [node["objective"] for node in nodes] == [0.0, 0.25, 1.0]
     assert nodes[2]["final"] == "[[[4]]]"
-    verdicts = [
-        str(event.payload.detail.get("verdict")) for event in events if isinstance(event.payload, StepCompleted)
-    ]
+    told_of = [event.payload.detail for event in events if isinstance(event.payload, StepCompleted)]
+    verdicts = [each["verdict"] for each in told_of if isinstance(each, dict) and "verdict" in each]
     assert "program: 1 of 4 train pairs right; train pair 2: 1 of 1 cells differ" in verdicts
     assert all("`transform(grid)`" in asked.text for asked in model.of("generate"))
 
