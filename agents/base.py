@@ -146,6 +146,13 @@ class Context:
             raise SandboxUnavailable("sandbox: this context has none; expected one from agents/build.py")
         return self._sandbox
 
+    @property
+    def calls_left(self) -> int | None:
+        """Model calls that the budget leaves; None without a limit. It falls with every call, so what is decided by it
+        belongs into the output of a step."""
+        limit = self.spec.budget.calls
+        return None if limit is None else max(0, limit - self._meter.spent.calls)
+
     async def step(self, key: str, work: Callable[[Step], Awaitable[JsonValue]]) -> JsonValue:
         """Do `work` once in the life of the run and return its output; a finished step returns what it returned.
 

@@ -43,8 +43,8 @@ async def open_service(
 
     With `take_queued` false only foreground runs are executed here (`mneme run`). `serving` is false only where somebody
     at the terminal asked for this one run: nothing else runs code at the sandbox level `reduced`. The database must be
-    migrated (`mneme db upgrade`). Runs that are going when it closes are marked as interrupted and picked up by the next process. Raises
-    `StorageError`.
+    migrated (`mneme db upgrade`). Runs that are going when it closes are marked as interrupted and picked up by the next
+    process. Raises `StorageError`.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:

@@ -22,7 +22,7 @@ from evals.plan import Plan, Slot
 from evals.records import Record, Usage
 from evals.stores import Reading
 from runtime.errors import MnemeError
-from runtime.events import Event, LlmCall, MemoryRead, MemoryWritten
+from runtime.events import Event, LlmCall, MemoryRead, MemoryWritten, ToolResult
 from runtime.run_types import RunRecord, RunSpec
 from runtime.types import JsonObject
 
@@ -137,6 +137,7 @@ class Desk:
 def usage_of(run: RunRecord, events: Sequence[Event]) -> Usage:
     """What a run cost, from its record and its calls; calls that failed count as well."""
     calls = [event.payload for event in events if isinstance(event.payload, LlmCall)]
+    results = [event.payload for event in events if isinstance(event.payload, ToolResult)]
     total = run.total_usage
     return Usage(
         calls=sum(part.calls for part in run.usage.values()),
@@ -149,6 +150,8 @@ def usage_of(run: RunRecord, events: Sequence[Event]) -> Usage:
         model_ms=round(sum(part.ms for part in run.usage.values()), 3),
         memory_reads=sum(isinstance(e.payload, MemoryRead) and e.payload.shown == "shown" for e in events),
         memory_writes=sum(isinstance(event.payload, MemoryWritten) for event in events),
+        programs=sum(result.cpu_seconds is not None for result in results),
+        sandbox_seconds=round(sum(result.cpu_seconds or 0.0 for result in results), 4),
         estimated=any(call.estimated for call in calls),
         by_depth=by_depth(events),
     )

@@ -1,8 +1,8 @@
 """A store that grows along the items: batch by batch, so that what an item reads does not depend on which run was quicker.
 
 Each run of a batch works on a copy of the store as it was before the batch. When all of them are done, what they changed is
-taken over item by item, by the ids of the items: changes of known memories and new ones, then removals. Memories that go by a
-name, as concepts do, are united with what the store holds under it by then (evals/uniting.py), so there is one for each name.
+taken over item by item, by the ids of the items: changes of known memories and new ones, then removals. Memories that go by
+a name, as concepts do, are united with what the store holds under it by then (evals/uniting.py): there is one of each name.
 Of the others a change of what an earlier item of the batch has changed becomes a new memory. A removal of it is left out.
 Everything that is taken over has the item as a source.
 

@@ -64,6 +64,8 @@ class Cost:
     peak_tokens: int = 0
     memory_reads: int = 0
     memory_writes: int = 0
+    programs: int = 0
+    sandbox_seconds: float = 0.0
     seconds: float = 0.0
     model_seconds: float = 0.0
     money: float | None = None
@@ -105,6 +107,8 @@ def cost_of(records: Sequence[Record], prices: Prices = Prices()) -> Cost:
         peak_tokens=max((use.peak_tokens for use in uses), default=0),
         memory_reads=sum(use.memory_reads for use in uses),
         memory_writes=sum(use.memory_writes for use in uses),
+        programs=sum(use.programs for use in uses),
+        sandbox_seconds=round(sum(use.sandbox_seconds for use in uses), 3),
         seconds=round(sum(record.ms for record in records) / 1000, 3),
         model_seconds=round(sum(use.model_ms for use in uses) / 1000, 3),
         money=_money(records, prices),

@@ -14,7 +14,8 @@ from evals.plan import Plan
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one attempt cost. `cached_tokens` are a part of the prompt tokens, `reasoning_tokens` of the generated ones;
-    `peak_tokens` is the longest prompt with its answer; `retries` are calls that had to be made again. `by_depth`: calls and
+    `peak_tokens` is the longest prompt with its answer; `retries` are calls that had to be made again. `programs`
+    were run in the sandbox, for `sandbox_seconds` of its processor. `by_depth`: calls and
     tokens without the agent's own second tries, with the first ones of these, and so on; empty when there are none."""
 
     calls: int = 0
@@ -27,6 +28,8 @@ class Usage:
     model_ms: float = 0.0
     memory_reads: int = 0
     memory_writes: int = 0
+    programs: int = 0
+    sandbox_seconds: float = 0.0
     estimated: bool = False
     by_depth: tuple[tuple[int, int], ...] = ()
 

@@ -239,12 +239,13 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
 def _cost(cost: Mapping[str, Any]) -> list[str]:
     each = cost["per_attempt"]
     money = "" if cost["money"] is None else f", {cost['money']:.4f} {cost['currency']}"
+    ran = f"; {cost['programs']} programs run, {cost['sandbox_seconds']:.1f} processor s" if cost["programs"] else ""
     return [
         f"cost: {cost['calls']} calls ({cost['retries']} retries), {cost['prompt_tokens']} prompt tokens "
         f"({cost['cached_tokens']} cached), {cost['completion_tokens']} generated, {cost['seconds']:.1f} s{money}"
         f"{'; some token counts are estimates' if cost['estimated'] else ''}",
         f"per attempt: {each['calls']:.1f} calls, {each['tokens']:.0f} tokens, {each['seconds']:.2f} s; longest context "
-        f"{cost['peak_tokens']} tokens; memories read {cost['memory_reads']}, written {cost['memory_writes']}",
+        f"{cost['peak_tokens']} tokens; memories read {cost['memory_reads']}, written {cost['memory_writes']}{ran}",
     ]
 
 

@@ -90,6 +90,7 @@ COMMANDS: dict[str, set[str]] = {
     "memory verify": {"--json", "--repair"},
     "memory reembed": {"--abandon", "--back", "--codec", "--force", "--json", "--list", "--model", "--refit"},
     "memory learn": {"--json", "--vault"},
+    "memory forget-problem": {"--json", "--vault"},
     "memory codecs": {"--corpus", "--json", "--limit-mb", "--min-quality", "--vault", "--vectors"},
     "memory add": {
         "--attribute",

@@ -18,7 +18,7 @@ from agents.verifiers import open_verifiers
 from memory.opening import open_memory
 from runtime.checkpoints import open_saver
 from runtime.db import open_database
-from runtime.events import Event, LlmCall, ReasoningDelta, StepCompleted, TextDelta, data_of
+from runtime.events import Event, LlmCall, ReasoningDelta, StepCompleted, TextDelta, ToolResult, data_of
 from runtime.executors import Executors, identify
 from runtime.hub import EventHub
 from runtime.ids import SYSTEM
@@ -185,6 +185,8 @@ def story(events: Sequence[Event]) -> dict[str, list[object]]:
                 lines.append((payload.type, payload.text))
         elif isinstance(payload, LlmCall):
             lines.append(payload.model_copy(update={"ms": 0.0, "first_token_ms": None}))
+        elif isinstance(payload, ToolResult):
+            lines.append(payload.model_copy(update={"cpu_seconds": None}))
         else:
             lines.append((payload.type, {k: v for k, v in data_of(payload).items() if k != "executor"}))
     return told

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agents.arc_memo.concept import Concept, ConceptEntry, ConceptMemory, Lesson
-from agents.arc_memo.library import REUSED, Library, library_of, read_lessons, read_named, read_whole
+from agents.arc_memo.library import REUSED, Library, library_of, read_all_lessons, read_named, read_whole
 from agents.arc_memo.merging import consolidated, merge_batch, united, without_problem
 from agents.arc_memo.proving import Proven
 from agents.arc_memo.wording import concept_of, lesson_text, text_of
@@ -145,7 +145,7 @@ async def forget_problem(memory: Memory, actor: Actor, vault: str, problem_id: s
     """Take a problem out of a vault, as when its program turns out to be wrong: its lessons, the concepts that no other
     problem used, and its place in those of others. They can be restored. Raises as `Learning.check` does."""
     library = await read_whole(memory, actor, [vault])
-    lessons = await read_lessons(memory, actor, [vault])
+    lessons = await read_all_lessons(memory, actor, [vault])
     concerned = [
         *(cube for cubes in library.cubes.values() for cube in cubes if problem_id in concept_of(cube).used_in),
         *(cube for lesson, cube in zip(lessons.lessons, lessons.cubes, strict=True) if lesson.source == problem_id),

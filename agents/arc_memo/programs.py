@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from agents.arc_memo.grids import Grid, NoGrid, checked
 from agents.base import Context, Step
 from agents.tasks import ArcTask
+from agents.verifiers.programs import FENCE
 from runtime.events import ToolCalled, ToolResult
 from runtime.sandbox.base import Case, Limits, Program
 from runtime.types import JsonObject
@@ -26,7 +27,6 @@ ENTRY: Final = "transform"
 TOOL: Final = "sandbox"
 FIRST: Final = "train"
 PYTHON: Final = ("python", "python3", "py", "")
-FENCE: Final = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 OPEN_FENCE: Final = re.compile(r"^[ \t]*```[ \t]*(?:python3?|py)\b", re.MULTILINE)
 DEFINES: Final = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{ENTRY}\b|^{ENTRY}[ \t]*=", re.MULTILINE)
 # A program may begin with it only where nothing stands ahead, so it goes to the top.
@@ -175,7 +175,7 @@ async def _called(
     errors = [case.error or case.failure for case in outcome.cases if case.failure is not None]
     summary = f"{len(inputs) - len(errors)} of {len(inputs)} calls returned ({outcome.level})"
     result = f"{summary}; {_cut(str(errors[0]))}" if errors else summary
-    await step.emit(ToolResult(call_id=call, result=result, ok=not errors))
+    await step.emit(ToolResult(call_id=call, result=result, ok=not errors, cpu_seconds=round(outcome.cpu_seconds, 4)))
     return outcome.cases, outcome.level
 
 

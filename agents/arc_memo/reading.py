@@ -22,7 +22,7 @@ from agents.arc_memo.merging import united
 from agents.arc_memo.programs import Attempt
 from agents.arc_memo.prompting import PROMPTS, data, feedback
 from agents.arc_memo.rendering import as_hint, render_lessons
-from agents.arc_memo.selecting import EMPTY, selected
+from agents.arc_memo.selecting import EMPTY, NO_CALL, selected
 from agents.arc_memo.wording import concept_of, lesson_of
 from agents.base import Step
 from agents.graphs import Work
@@ -92,8 +92,6 @@ class Reading:
         task = work.task
         assert isinstance(task, ArcTask)
         unit = unit_of(sample)
-        if not _may_select(work, config):
-            return self
 
         async def select(step: Step) -> JsonValue:
             told = f"A program that failed:\n\n{data(attempt.source or '(none)')}\n{feedback(attempt, task, config)}"
@@ -123,15 +121,13 @@ async def read(work: Work, config: ArcMemoConfig) -> Reading:
     if config.format == "none" or not reads_memories(work.ctx.spec):
         return Reading()
     lessons = config.format == "oe"
-    if not _may_select(work, config):
-        return Reading(lessons, why="the budget leaves no call for a selection")
 
     async def select(step: Step) -> JsonValue:
         return (await selected(work, config, task, step)).to_json()
 
     kept: Any = await work.ctx.step("select", select)
     described = None
-    if lessons and kept["why"] != EMPTY:
+    if lessons and kept["why"] not in (EMPTY, NO_CALL):
         described = await description_of(work, config, task)
     if not kept["chosen"]:
         return Reading(lessons, description=described, why=kept["why"])
@@ -152,12 +148,6 @@ async def _helpers_of(work: Work, config: ArcMemoConfig, cubes: Sequence[MemCube
     coded = {concept.helper: concept for concept in map(concept_of, cubes) if concept.helper}
     found = await described(work.ctx, [*coded.values()], config.seconds)
     return {helper.source: helper for helper in found if isinstance(helper, Helper)}
-
-
-def _may_select(work: Work, config: ArcMemoConfig) -> bool:
-    """Whether a limit of calls leaves one for an answer behind those of the selection."""
-    calls = work.ctx.spec.budget.calls
-    return calls is None or calls > (2 if config.format == "oe" else 1)
 
 
 def _finding(kept: Kept) -> Find:

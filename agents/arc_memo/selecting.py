@@ -17,28 +17,28 @@ from agents.arc_memo.captioning import description_of
 from agents.arc_memo.concept import Lines
 from agents.arc_memo.config import ArcMemoConfig
 from agents.arc_memo.grids import puzzle_text
-from agents.arc_memo.library import Lessons, Library, read_concepts, read_lessons, shortlist
+from agents.arc_memo.library import Lessons, Library, read_concepts, read_lessons
 from agents.arc_memo.matching import match_names, match_numbers
 from agents.arc_memo.prompting import BLANKS, PROMPTS
 from agents.arc_memo.rendering import render, render_lessons
 from agents.base import Step
 from agents.graphs import Work
 from agents.tasks import ArcTask
-from memory.types import MemCube, Query
+from memory.types import MemCube
 from runtime.errors import ModelError
 from runtime.events import CheckFailed, StepCompleted
-from runtime.llm.estimate import estimate_tokens
 from runtime.prompts import load_prompt
 from runtime.types import JsonObject, Message, Sampling
 
 SELECT_CONCEPTS: Final = load_prompt(PROMPTS / "select_concepts.md")
 SELECT_LESSONS: Final = load_prompt(PROMPTS / "select_lessons.md")
-SHORTLIST: Final = 60
-TOKENS_OF_ONE: Final = 150
+# Of the reply, with what a model thinks before it.
+MAX_TOKENS: Final = 8_000
 MAX_OTHERS: Final = 300
 ABSTAIN: Final = "If nothing of it fits, choose nothing: an empty list is a good answer."
 MUST: Final = "Choose at least one."
 EMPTY: Final = "empty memory"
+NO_CALL: Final = "the budget leaves no call for a selection"
 
 
 def _as_numbers(value: object) -> object:
@@ -78,13 +78,16 @@ class Selected:
 
 
 async def selected(work: Work, config: ArcMemoConfig, task: ArcTask, step: Step, attempt: str = "") -> Selected:
-    """Ask the model. `attempt`: a program that failed and what came of it, for a second selection. Raises
-    `BudgetExhausted`, `UnknownName` for a vault that may not be read; a model that fails has chosen nothing."""
+    """Ask the model, unless then no call would be left for a program. `attempt`: a program that failed and what came of it,
+    for a second selection. Raises `BudgetExhausted`, `UnknownName` for a vault that may not be read; a model that fails has
+    chosen nothing."""
     return await (_concepts if config.format == "ps" else _lessons)(work, config, task, step, attempt)
 
 
 async def _concepts(work: Work, config: ArcMemoConfig, task: ArcTask, step: Step, attempt: str) -> Selected:
     library = await _library(work, config, task)
+    if library is None:
+        return await _told(step, Selected(why=NO_CALL))
     if not library.memory.concepts:
         return await _told(step, Selected(why=EMPTY))
     text = SELECT_CONCEPTS.render(
@@ -117,29 +120,57 @@ async def _concepts(work: Work, config: ArcMemoConfig, task: ArcTask, step: Step
     )
 
 
-async def _library(work: Work, config: ArcMemoConfig, task: ArcTask) -> Library:
-    spec, budget = work.ctx.spec, config.context_tokens
-    whole = await work.ctx.look(
-        lambda memory, actor, _: read_concepts(memory, actor, spec.vaults, budget_tokens=budget, explore=spec.explore)
-    )
-    if whole is None or whole.whole:
-        return whole or Library()
-    question = await description_of(work, config, task) or ""
-    k = min(SHORTLIST, max(1, budget // TOKENS_OF_ONE))
-    found = await work.ctx.look(
-        lambda memory, actor, _: shortlist(memory, actor, spec.vaults, question=question, k=k, explore=spec.explore)
-    )
-    return found or Library()
+async def _library(work: Work, config: ArcMemoConfig, task: ArcTask) -> Library | None:
+    """What the model is to read; None when the budget leaves no calls to look for it and answer."""
+    spec = work.ctx.spec
+
+    async def read(question: str) -> Library:
+        found = await work.ctx.look(
+            lambda memory, actor, _: read_concepts(
+                memory,
+                actor,
+                spec.vaults,
+                question=question,
+                budget_tokens=config.context_tokens,
+                threshold=config.usage_threshold,
+                explore=spec.explore,
+            )
+        )
+        return found or Library()
+
+    library = await read("")
+    if library.whole:
+        return library if not library.memory.concepts or _leaves_a_call(work, 1) else None
+    if not _leaves_a_call(work, 2):
+        return None
+    question = await description_of(work, config, task)
+    return await read(question) if question else library
 
 
 async def _lessons(work: Work, config: ArcMemoConfig, task: ArcTask, step: Step, attempt: str) -> Selected:
     spec = work.ctx.spec
-    lessons = await work.ctx.look(lambda memory, actor, _: read_lessons(memory, actor, spec.vaults)) or Lessons()
+
+    async def read(question: str) -> Lessons:
+        found = await work.ctx.look(
+            lambda memory, actor, _: read_lessons(
+                memory,
+                actor,
+                spec.vaults,
+                question=question,
+                budget_tokens=config.context_tokens,
+                explore=spec.explore,
+            )
+        )
+        return found or Lessons()
+
+    lessons = await read("")
     if not lessons.lessons:
         return await _told(step, Selected(why=EMPTY))
+    if not _leaves_a_call(work, 2):
+        return await _told(step, Selected(why=NO_CALL))
     described = await description_of(work, config, task)
-    if estimate_tokens(render_lessons(lessons.lessons)) > config.context_tokens:
-        lessons = await _nearest(work, config, lessons, described or "")
+    if described and not lessons.whole:
+        lessons = await read(described)
     text = SELECT_LESSONS.render(
         lessons=render_lessons(lessons.lessons),
         description="\n\n".join(part for part in (described or puzzle_text(task), attempt) if part),
@@ -163,17 +194,10 @@ async def _lessons(work: Work, config: ArcMemoConfig, task: ArcTask, step: Step,
     return await _told(step, Selected(cubes, why=_why(said.numbers, chosen)), dropped=len(matched.dropped))
 
 
-async def _nearest(work: Work, config: ArcMemoConfig, lessons: Lessons, question: str) -> Lessons:
-    """The lessons that fit the words best; without words those that were learned last."""
-    k = min(SHORTLIST, max(1, config.context_tokens // TOKENS_OF_ONE))
-    ids = {cube.id for cube in lessons.cubes[-k:]}
-    if question:
-        spec = work.ctx.spec
-        query = Query(question, tuple(spec.vaults), k, kinds=("lesson",), diverse=False, explore=spec.explore)
-        found = await work.ctx.look(lambda memory, actor, _: memory.search(actor, query, counts=False))
-        ids = {hit.memory.id for hit in found.hits} if found is not None and found.hits else ids
-    kept = [place for place, cube in enumerate(lessons.cubes) if cube.id in ids]
-    return Lessons(tuple(lessons.lessons[n] for n in kept), tuple(lessons.cubes[n] for n in kept))
+def _leaves_a_call(work: Work, calls: int) -> bool:
+    """Whether a limit of calls leaves one for a program behind so many for a selection."""
+    left = work.ctx.calls_left
+    return left is None or left > calls
 
 
 async def _told(step: Step, made: Selected, *, dropped: int = 0) -> Selected:
@@ -193,4 +217,4 @@ def _cubes(library: Library, names: Sequence[str]) -> tuple[MemCube, ...]:
 
 
 def _sampling(work: Work, config: ArcMemoConfig) -> Sampling:
-    return Sampling(temperature=config.auxiliary_temperature, seed=work.ctx.seed)
+    return Sampling(temperature=config.auxiliary_temperature, seed=work.ctx.seed, max_tokens=MAX_TOKENS)

@@ -8,6 +8,8 @@ are rewritten shorter before they are written. With `executable`, an entry may b
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -23,7 +25,6 @@ from agents.arc_memo.programs import Attempt
 from agents.arc_memo.prompting import PROMPTS, data
 from agents.arc_memo.proving import Proven, proved
 from agents.arc_memo.rendering import render
-from agents.arc_memo.selecting import SHORTLIST, TOKENS_OF_ONE
 from agents.base import Context, Step
 from agents.graphs import Work
 from agents.tasks import ArcTask
@@ -189,29 +190,32 @@ class _Writing:
 
     async def library(self, question: str = "") -> Library:
         """What there is, or of a memory too large for a prompt what fits the question."""
-        spec, budget = self.ctx.spec, self.config.context_tokens
+        spec = self.ctx.spec
         read = await self.ctx.look(
             lambda memory, actor, _: read_concepts(
                 memory,
                 actor,
                 spec.vaults,
                 question=question,
-                budget_tokens=budget,
-                k=min(SHORTLIST, max(1, budget // TOKENS_OF_ONE)),
+                budget_tokens=self.config.context_tokens,
+                threshold=self.config.usage_threshold,
                 explore=0.0,
             )
         )
         return read or Library()
 
     async def consolidated(self, entries: list[ConceptEntry]) -> list[Shorter]:
-        """Shorter lists for the concepts whose lists the entries make too long."""
+        """Shorter lists for the concepts whose lists the entries make too long. Each has a step of its own, by its name, and
+        the step says for which lists: what other runs write meanwhile gives no concept the lists of another, nor of other
+        texts."""
         library = await self.library(" ".join(entry.name for entry in entries))
         merged = merge(library.memory, entries, self.problem)
         long = [merged.memory.concepts[name] for name in merged.changed]
         found: list[Shorter] = []
-        for number, concept in enumerate(each for each in long if needs_consolidation(each)):
-            said: Any = await self.ctx.step(f"learn.consolidate.{number}", _Consolidating(self, concept).ask)
-            if said:
+        for concept in filter(needs_consolidation, long):
+            key = f"learn.consolidate.{_digest(concept.name)}"
+            said: Any = await self.ctx.step(key, _Consolidating(self, concept).ask)
+            if said and said["of"] == _digest(*concept.cues, "", *concept.implementation):
                 found.append(Shorter(concept, tuple(said["cues"]), tuple(said["implementation"])))
         return found
 
@@ -258,7 +262,11 @@ class _Consolidating:
             # The long lists stay.
             await step.emit(CheckFailed(name=step.key, detail=error.message))
             return None
-        return said.model_dump()
+        return {**said.model_dump(), "of": _digest(*concept.cues, "", *concept.implementation)}
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
 
 
 def _list(lines: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import click
 import typer
 
-from api.cli import codecs, memory_files, reembedding, teaching
+from api.cli import codecs, memory_files, memory_problems, reembedding, teaching
 from api.cli.output import AsJson, print_json, remark, table
 from api.cli.remembering import InVault, with_memory
 from runtime.errors import InvalidInput
@@ -36,6 +36,7 @@ app.command("verify")(memory_files.verify)
 app.command("reembed")(reembedding.reembed)
 app.command("codecs")(codecs.codecs)
 app.command("learn")(teaching.learn)
+app.command("forget-problem")(memory_problems.forget_problem)
 
 
 @app.command()

@@ -46,7 +46,7 @@ def figures(records: Sequence[Record]) -> dict[str, JsonValue]:
         "strict": _mean([_mean([bool(r.parts.get("strict")) for r in each]) for each in tasks.values()]),
         "tokens_per_solved_task": tokens / reached if reached else None,
         "tries": min(map(len, tries.values())),
-        "gates": sorted({str(r.parts["gate"]) for each in tasks.values() for r in each if r.parts.get("gate")}),
+        "gates": [*sorted({str(r.parts["gate"]) for each in tasks.values() for r in each if r.parts.get("gate")})],
         "oracle": _oracles(list(tries.values())),
         "depths": _depths(list(tasks.values())),
     }

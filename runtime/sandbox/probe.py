@@ -1,5 +1,5 @@
-"""Which levels this machine has, found by starting a worker at each and having it attack itself. What is found out is kept for
-the life of the process.
+"""Which levels this machine has, found by starting a worker at each and having it attack itself. What is found out is
+kept for the life of the process.
 
 Source: evals sheet §5.2.
 """

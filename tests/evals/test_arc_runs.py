@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,6 @@ from typing import Any
 import anyio
 import pytest
 
-from agents.build import open_service
 from evals import controls, report
 from evals import log as logs
 from evals.export_inspect import exported
@@ -109,6 +107,8 @@ async def test_programs_solve_what_they_fit_and_the_report_says_how_well_and_at_
         assert record.parts["sandbox"] in ("strong", "standard", "reduced")
         assert record.parts["rule"]
         assert 2 <= record.usage.calls <= 4
+        assert record.usage.programs >= record.usage.calls, "each program on the train pairs, good ones on the tests too"
+        assert record.usage.sandbox_seconds > 0
         assert (record.usage.by_depth == ()) == (record.usage.calls == 2)
         if record.usage.by_depth:
             assert record.usage.by_depth[0][0] == 2
@@ -123,6 +123,7 @@ async def test_programs_solve_what_they_fit_and_the_report_says_how_well_and_at_
     text = report.text(full)
     assert "pass@2 (official)" in text
     assert "after 1 retries" in text
+    assert f"{full['cost']['programs']} programs run" in text
     assert len(exported(log)["samples"]) == 10
     picture = report.picture(log, HARD, colour=False)
     assert "attempt 1 ✗" in picture
@@ -199,7 +200,7 @@ async def test_hidden_outputs_change_no_prompt_and_nothing_that_is_learned(
         assert scores[0] != scores[1], "the scorer does see them"
         assert learned[0] == learned[1] != []
         assert written[0] == written[1]
-        assert {op for each in written[0] for op, _ in each} == {"add", "merge"}, "new ones, and more of a known one"
+        assert {op for each in written[0] for op, _ in each} == {"add", "modify"}, "new ones, and more of a known one"
         solving = [prompt for prompt in seen[0] if prompt.startswith("('arcmemo.solve'")]
         assert any("turn grid" in prompt for prompt in solving), "memory is in the prompts that are compared"
         assert any("turn grid" not in prompt for prompt in solving)
@@ -257,18 +258,17 @@ async def test_an_evaluation_whose_process_is_killed_goes_on_in_another_one(
     options = [part for name, value in config.items() for part in ("-C", f"{name}={json.dumps(value)}")]
     options += ["--data", plan.data[0], "--epochs", "4", "--jobs", "2"]
     command = [sys.executable, "-m", "api.cli", "eval", "run", "arc1", "--agent", "arcmemo", *options]
-    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    async with await anyio.open_process(command, env=env, stdout=None, stderr=None) as process:
         with anyio.fail_after(90):
             while not (recorded := [log for log in logs.every(home) if len(log.records()) >= 4]):
-                assert process.poll() is None, process.communicate()[1]
+                assert process.returncode is None
                 await anyio.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(30) == -signal.SIGKILL
+        process.kill()
+        assert await process.wait() == -signal.SIGKILL
     (log,) = recorded
     before = log.records()
     assert 4 <= len(before) < 20
-    async with open_service(make_settings(home, llm__model=lab_settings.llm.model), take_queued=False) as service:
-        await Lab(service, (await service.keys.local()).user_id, 8).resume(log)
+    await anyio.run_process([*command[:5], "--resume", log.id], env=env)
     assert log.records()[: len(before)] == before
     assert (log.summary() or {})["status"] == "complete"
     assert told(log) == whole

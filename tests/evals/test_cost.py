@@ -31,6 +31,8 @@ USE = Usage(
     model_ms=1500.0,
     memory_reads=2,
     memory_writes=1,
+    programs=4,
+    sandbox_seconds=0.25,
 )
 
 
@@ -45,6 +47,7 @@ def test_sums_and_means() -> None:
     cost = cost_of([record("a", usage=USE, ms=2000.0), record("b", usage=Usage(calls=1, peak_tokens=700), ms=500.0)])
     assert (cost.attempts, cost.calls, cost.tokens, cost.cached_tokens) == (2, 4, 1200, 400)
     assert (cost.retries, cost.memory_reads, cost.memory_writes) == (1, 2, 1)
+    assert (cost.programs, cost.sandbox_seconds) == (4, 0.25)
     assert (cost.peak_tokens, cost.seconds, cost.model_seconds) == (700, 2.5, 1.5)
     told = cost.to_json()
     assert told["per_attempt"] == {"calls": 2.0, "tokens": 600.0, "seconds": 1.25, "model_seconds": 0.75}

@@ -13,7 +13,7 @@ from evals.plan import Plan
 from runtime.llm.base import CallInfo, Chunk
 from runtime.llm.scripted import Scripted
 from runtime.settings import Settings
-from runtime.types import Message
+from runtime.types import JsonObject, Message
 from tests.conftest import make_settings
 from tests.evals.conftest import MakeLab, Problems
 
@@ -67,7 +67,7 @@ async def test_a_search_that_learns_is_never_told_a_gold_answer(
             yield chunk
 
     monkeypatch.setattr(Scripted, "stream", noted)
-    config = {"profile": profile, "rollouts": 3}
+    config: JsonObject = {"profile": profile, "rollouts": 3}
     plan = Plan(
         "aime", "empirical-mcts", data=(problems(GOLD, name=profile),), config=config, memory="continual", batch=1
     )

@@ -28,7 +28,7 @@ entries = st.builds(
         description=description,
         cues=cues,
         implementation=notes,
-        parameters=[{"name": "angle", "typing": typing}, {"name": "axis", "description": typing}],  # type: ignore[list-item]  # read by pydantic
+        parameters=[{"name": "angle", "typing": typing}, {"name": "axis", "description": typing}],
     ),
     st.none() | words,
     st.lists(words, max_size=3),

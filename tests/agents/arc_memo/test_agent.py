@@ -106,6 +106,21 @@ def _without_ids(account: dict[str, Any]) -> dict[str, Any]:
     return {**account, "selected": len(account["selected"])}
 
 
+async def test_every_reply_beside_those_with_a_program_is_bounded() -> None:
+    long = concept(cues=[f"cue {n}" for n in range(9)])
+    async with opened(Solver(abstract=lambda asked: json.dumps({"concepts": [long]}))) as (trial, _):
+        before = len(trial.llm.calls)
+        for kind in ("ps", "oe"):
+            for number in range(2):
+                await trial.run(learning(input=puzzle(called=f"p{number}"), config={"format": kind}))
+        bounds = {call.purpose.removeprefix("arcmemo."): call.sampling.max_tokens for call in trial.llm.calls[before:]}
+    assert bounds.pop("solve") is None
+    assert bounds == {
+        **dict.fromkeys(("select_concepts", "select_lessons"), 8_000),
+        **dict.fromkeys(("caption", "pseudocode", "abstract", "consolidate", "derive", "lessons"), 4096),
+    }
+
+
 # -- budget ------------------------------------------------------------------------------------------------------------
 
 

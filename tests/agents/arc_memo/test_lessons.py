@@ -9,7 +9,10 @@ import pytest
 
 from agents.arc_memo.concept import Lesson
 from agents.arc_memo.keeping import lesson_draft
+from agents.arc_memo.library import SHORTLIST
+from runtime.budget import Budget
 from runtime.events import CheckFailed, MemoryRead
+from runtime.llm.estimate import estimate_tokens
 from runtime.llm.scripted import Rule
 from tests.agents.arc_memo.puzzles import MIRROR, Asked, Solver, detail, learning, opened, puzzle, stored
 from tests.agents.empirical_mcts.world import OWNER
@@ -113,8 +116,32 @@ async def test_more_lessons_than_the_budget_holds_are_searched_for_a_shortlist()
         await put(trial, 120)
         await trial.run(learning(memory="read", config={**OE, "context_tokens": 600}))
     shown = model.of("select_lessons")[0].lessons
-    assert len(shown.splitlines()) == 2 * 4
-    assert "situation 37" in shown
+    assert estimate_tokens(shown) <= 600
+    assert 2 * 40 < len(shown.splitlines()) < 2 * 60
+    assert "situation 37\n" in shown
+
+
+async def test_of_many_lessons_a_shortlist_is_searched_even_when_all_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.arc_memo.library.WHOLE", 50)
+    async with opened(numbering(1)) as (trial, model):
+        model.caption = lambda asked: json.dumps({"summary": "situation 7 suggestion 7"})
+        await put(trial, 100)
+        await trial.run(learning(memory="read", config=OE))
+    assert model.purposes == ["caption", "select_lessons", "solve"]
+    shown = model.of("select_lessons")[0].lessons
+    assert len(shown.splitlines()) == 2 * SHORTLIST
+    # It is none of the newest, so the search found it.
+    assert "situation 7\n" in shown
+
+
+@pytest.mark.parametrize(("calls", "asked"), [(2, ["solve"]), (3, ["caption", "select_lessons", "solve"])])
+async def test_one_call_is_kept_for_an_answer(calls: int, asked: list[str]) -> None:
+    async with opened(numbering(1)) as (trial, model):
+        await put(trial, 1)
+        run = await trial.run(learning(memory="read", budget=Budget(calls=calls), config={**OE, "retries": 0}))
+    assert run.status == "succeeded"
+    assert model.purposes == asked
+    assert len(detail(run)["selected"]) == (calls > 2)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from agents.arc_memo.programs import Attempt, NoProgram, Shown, linked, program_of
 from agents.arc_memo.prompting import PROMPTS
-from agents.arc_memo.selecting import Names, Numbers
+from agents.arc_memo.selecting import Numbers
 from agents.arc_memo.writing import Abstraction, ExecutableAbstraction, Pseudocode
 from agents.thinking import visible
 from runtime.llm.structured import first_object
@@ -119,6 +120,10 @@ def test_what_prompts_show_as_an_example_can_be_read() -> None:
     space: dict[str, Any] = {}
     exec(linked([each.helper for each in coded.concepts if each.helper], coded.program or ""), space)
     assert space["transform"]([[1, 2], [3, 4]]) == [[2, 4], [1, 3]]
-    assert Names.model_validate_json(last_object("select_concepts")).names
     assert Numbers.model_validate_json(last_object("select_lessons")).numbers == [3, 1]
     assert Pseudocode.model_validate_json(last_object("pseudocode")).summary == "one sentence"
+
+
+def test_the_selection_shows_the_form_of_a_reply_and_no_names_that_could_be_copied() -> None:
+    text = load_prompt(PROMPTS / "select_concepts.md").text
+    assert re.findall(r'"([^"]*)"', text) == ["names"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from agents.arc_memo.keeping import concept_draft
 from memory.measuring.units import plan as drawn
 from memory.tables import MeasureRow
 from memory.types import MemCube
+from runtime.budget import Budget
 from runtime.errors import UnknownName
 from runtime.events import CheckFailed, MemoryRead, StepCompleted
 from runtime.llm.estimate import estimate_tokens
@@ -206,6 +208,59 @@ async def test_a_memory_above_the_budget_is_searched_with_a_description_first_an
     assert "reflect grid" in shown
     assert estimate_tokens(shown) < 600 < len(whole.concepts) * 20
     assert detail(run)["train"] == 1.0
+
+
+@pytest.mark.parametrize(("uses", "threshold", "words"), [(1, 0, 1), (2, 2, 60)])
+async def test_the_budget_holds_what_is_shown_whatever_the_threshold_and_however_long_the_concepts_are(
+    uses: int, threshold: int, words: int
+) -> None:
+    solver = naming("reflect grid")
+    solver.caption = lambda asked: json.dumps({"summary": "What reflect grid does."})
+    many = [replace(kept(f"concept {n}", uses), implementation=("some words " * words,)) for n in range(40)]
+    config = {"context_tokens": 600, "usage_threshold": threshold}
+    async with opened(solver) as (trial, model):
+        await put(trial, *many)
+        await trial.run(learning(config=config))
+    assert model.purposes == ["caption", "select_concepts", "solve", "pseudocode", "abstract"]
+    for asked in model.of("select_concepts", "abstract"):
+        assert 300 < estimate_tokens(asked.concepts) <= 600
+        assert "some words" in asked.concepts
+
+
+# -- the budget of calls -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("context_tokens", "calls", "asked"),
+    [
+        (24_000, 1, ["solve"]),
+        (24_000, 2, ["select_concepts", "solve"]),
+        (500, 2, ["solve"]),
+        (500, 3, ["caption", "select_concepts", "solve"]),
+    ],
+)
+async def test_one_call_is_kept_for_an_answer(context_tokens: int, calls: int, asked: list[str]) -> None:
+    async with opened(naming("concept 1")) as (trial, model):
+        await put(trial, *(kept(f"concept {n}") for n in range(40)))
+        config = {"context_tokens": context_tokens, "retries": 0}
+        run = await trial.run(learning(memory="read", budget=Budget(calls=calls), config=config))
+    assert run.status == "succeeded"
+    assert model.purposes == asked
+    if asked == ["solve"]:
+        assert detail(run)["selection"] == "the budget leaves no call for a selection"
+
+
+@pytest.mark.parametrize("calls", [3, 4])
+async def test_a_second_selection_leaves_the_last_call_to_the_retry(calls: int) -> None:
+    solver = naming("fill holes")
+    solver.solve = lambda asked: code(SAME)
+    async with opened(solver) as (trial, model):
+        await put(trial, kept("reflect grid"), kept("fill holes"))
+        config = {"reselect_concepts": True, "retries": 1}
+        run = await trial.run(learning(memory="read", budget=Budget(calls=calls), config=config))
+    assert run.status == "succeeded"
+    again = ["select_concepts"] if calls > 3 else []
+    assert model.purposes == ["select_concepts", "solve", *again, "retry"]
 
 
 # -- retries -----------------------------------------------------------------------------------------------------------

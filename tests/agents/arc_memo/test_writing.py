@@ -170,6 +170,34 @@ async def test_a_list_that_has_grown_long_is_written_anew_unless_that_is_empty_o
     assert cube.data["used_in"] == ["p0", "p1"]
 
 
+def grown(name: str, mark: str = "cue") -> Concept:
+    return Concept(name, "routine", cues=tuple(f"{mark} {n}" for n in range(8)), used_in=("p0",))
+
+
+@pytest.mark.parametrize("instead", [None, "other"])
+async def test_a_reply_that_is_kept_is_for_one_concept_and_its_lists_only(instead: str | None) -> None:
+    def consolidate(asked: Asked) -> str:
+        (name,) = [name for name in ("first", "second") if f"<concept>\n{name}:" in asked.text]
+        return json.dumps({"cues": [f"of the {name}"], "implementation": []})
+
+    solver = abstracting(*(concept(name, cues=["new"]) for name in ("first", "second")), consolidate=consolidate)
+    async with opened(solver) as (trial, model):
+        added = await trial.parts.memory.add(OWNER, [concept_draft(grown("first")), concept_draft(grown("second"))])
+        trial.breaking_off_at(5)
+        run = await trial.run(learning())
+        assert (run.status, model.purposes[-2:]) == ("interrupted", ["consolidate", "consolidate"])
+        # Meanwhile another writer changes the concept whose reply is kept.
+        assert added[0].memory is not None
+        await trial.parts.memory.delete(OWNER, added[0].memory.id, expect=1)
+        if instead:
+            await trial.parts.memory.add(OWNER, [concept_draft(grown("first", instead))])
+        trial.llm.before = None
+        assert (await trial.go_on(run.id)).status == "succeeded"
+        cues = {cube.subject: cube.data["cues"] for cube in await stored(trial)}
+    assert cues["second"] == ["of the second"]
+    assert cues["first"] == ([*(f"other {n}" for n in range(8)), "new"] if instead else ["new"])
+
+
 async def test_a_list_that_is_not_long_is_left_alone() -> None:
     async with opened() as (trial, model):
         await trial.parts.memory.add(OWNER, [concept_draft(long(7))])

@@ -2,8 +2,8 @@
 
 `x` has `file` (a readable file), `folder` (one that all may write), `parent` (the service), `port` (something listens
 there) and `secret`. Those of `REAL` are run without a sandbox too, where each must succeed: an attack that cannot succeed
-proves nothing. The rest would hurt whoever runs them, or needs rights that a test need not have; those of `DANGEROUS` are one
-call each, and tell the name of the error that the call itself gave, so that none can fail for a mistake of its own.
+proves nothing. The rest would hurt whoever runs them, or needs rights that a test need not have; those of `DANGEROUS` are
+one call each, and tell the name of the error that the call itself gave, so that none can fail for a mistake of its own.
 """
 
 from __future__ import annotations

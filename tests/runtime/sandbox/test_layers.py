@@ -59,7 +59,7 @@ for layer in (nothing, leave, limit, landlock, filter_calls):
             "kill": says(lambda: os.kill(os.getpid(), 0)), "memory": says(lambda: mmap.mmap(-1, 1 << 30))}]), flush=True)
         os._exit(0)
     os.wait()
-print(json.dumps(["jail", [jail.users and [jail.users[0], jail.users[-1]], jail.mapped_bytes]]), flush=True)
+print(json.dumps(["jail", [*(jail.users and (jail.users[0], jail.users[-1]) or (0, 0)), jail.mapped_bytes]]), flush=True)
 for orphan in (False, True):
     if os.fork() == 0:
         try: layers.leave(replace(jail, parent=jail.parent + orphan))
@@ -153,12 +153,13 @@ def test_a_job_has_a_session_and_no_rights(alone: dict[str, dict[str, object]]) 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its jobs users of their own")
 def test_a_job_of_root_has_a_user_of_its_own(alone: dict[str, dict[str, object]]) -> None:
-    (first, last), mapped = alone["jail"]  # type: ignore[misc]
+    first, last, mapped = alone["jail"]
     after = alone["leave"]
     assert after["user"] == after["group"]
     assert 1000 <= int(first) <= int(str(after["user"])) <= int(last)
     # Two draws out of ten thousand and more; the same jail, the same parent.
-    assert alone["another"] != [after["user"]]
+    (another,) = alone["another"]
+    assert another != after["user"]
     assert after["groups"] == []
     assert after["kill"] == "EPERM"
     assert int(mapped) > 0
