@@ -30,7 +30,7 @@ from runtime.types import JsonObject
 PASSING: Final = frozenset(
     {"model_unavailable", "model_overloaded", "storage_error", "interrupted", "cancelled", "run_lost"}
 )
-READ: Final = ("llm.call", "memory.read", "memory.written")
+READ: Final = ("llm.call", "memory.read", "memory.written", "tool.result")
 # The steps of a later depth; its depth is the last part of the name.
 LATER: Final = re.compile(r"(?:solve|reselect)\.\d+\.(?P<depth>\d+)")
 MAX_EVENTS: Final = 1_000_000

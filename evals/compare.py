@@ -1,7 +1,7 @@
 """Two evaluations on the problems that both have asked: the paired difference, and what may be said of it.
 
-The word "improves" is for a difference that is shown (evals/statistics.py), and for nothing else. Pure. Source: evaluation sheet
-§3.6, §3.9.
+The word "improves" is for a difference that is shown (evals/statistics.py), and for nothing else. Pure. Source: evaluation
+sheet §3.6, §3.9.
 """
 
 from __future__ import annotations

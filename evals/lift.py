@@ -2,8 +2,8 @@
 on independent answers and a majority vote.
 
 Each control answers a doubt: without, whether there is a gain at all; placebo, whether any text would have done it; equal
-calls, whether the calls would have done as well without memory. "Improves" takes all three, complete and on equal data. Pure. Source: evaluation sheet
-§3.6 (controls), §3.7 (equal-budget point), §4 (placebo moves scores).
+calls, whether the calls would have done as well without memory. "Improves" takes all three, complete and on equal data.
+Pure. Source: evaluation sheet §3.6 (controls), §3.7 (equal-budget point), §4 (placebo moves scores).
 """
 
 from __future__ import annotations

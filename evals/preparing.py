@@ -159,8 +159,8 @@ def prompts_of(prepared: Prepared) -> dict[str, str]:
 
 
 def _settings_of(spec: AgentSpec, plan: Plan) -> dict[str, JsonValue]:
-    """Every option of the agent as it will be. Raises `InvalidInput` for one that it does not take: before a log is begun, and
-    not at its first run."""
+    """Every option of the agent as it will be. Raises `InvalidInput` for one that it does not take: before a log is begun,
+    and not at its first run."""
     try:
         return spec.config.model_validate(plan.config).model_dump(mode="json")
     except ValidationError as error:

@@ -97,7 +97,8 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Header:
     """What an evaluation is, and on what it was run. `sets`: the data sets with source, licence, split, number and SHA-256;
-    `prompts`: the hash of every prompt file that was used, by its name; `settings`: every option of the agent, defaults too."""
+    `prompts`: the hash of every prompt file that was used, by its name; `settings`: every option of the
+    agent, defaults too."""
 
     id: str
     owner: str

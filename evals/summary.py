@@ -108,8 +108,8 @@ def scores(records: Sequence[Record]) -> dict[str, JsonValue]:
 
 
 def in_order(records: Sequence[Record]) -> list[Record]:
-    """In the order of passes, whichever run ended first: the first record of an item is of the first pass, and a tie of votes
-    always goes the same way."""
+    """In the order of passes, whichever run ended first: the first record of an item is of the first pass, and a tie of
+    votes always goes the same way."""
     return sorted(records, key=lambda record: (record.seed, record.order, record.attempt, record.place))
 
 

@@ -85,12 +85,13 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
 
 
 def first_error(log: Path, offset: int) -> str:
-    """The first exception named after `offset` (vLLM's last one only points back to it), or else the last line."""
+    """The first exception named after `offset` (vLLM's last one only points back to it; its warnings name some that did not
+    happen), or else the last line."""
     with log.open("rb") as file:
         file.seek(offset)
         lines = file.read(4_000_000).decode(errors="replace").split("\n")
     for line in lines:
-        if found := _ERROR.search(line):
+        if "WARNING" not in line and (found := _ERROR.search(line)):
             return found.group(0)[:300]
     said = [line for line in lines if line.strip()]
     return said[-1][:300] if said else "it printed nothing"

@@ -3,7 +3,9 @@
 The CPU build's `vllm` command crashes (it asks for the metadata of a distribution named `vllm`), so it is started by
 module; the CUDA build by its command. Without a KV space the CPU build takes 92 % of the memory. Eager start-up takes
 half a minute, compiling five. A processor without instructions for bfloat16 emulates it: on an AMD EPYC with AVX2 sixteen
-answers at once came at 17 tokens a second, in float32 at 93. Source: vllm.md §§1, 3, 6; dtype ours.
+answers at once came at 17 tokens a second, in float32 at 93. The CPU build dies of a request with a seed whose prompt is
+prefilled in parts: it then rewinds the request's random numbers, which a generator on the CPU cannot do.
+Source: vllm.md §§1, 3, 6; dtype and whole prefill ours, seen with 0.32.
 """
 
 from __future__ import annotations
@@ -53,6 +55,8 @@ def vllm(settings: Settings, engine: Engine, model: ModelFolder, *, environ: Map
         command += ["--block-size", str(block_size)]
     if cpu if own.enforce_eager is None else own.enforce_eager:
         command.append("--enforce-eager")
+    if cpu:
+        command.append("--no-enable-chunked-prefill")
     dtype = "float32" if own.dtype is None and cpu and not computes_bfloat16() else own.dtype
     if dtype is not None:
         command += ["--dtype", dtype]

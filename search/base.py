@@ -110,9 +110,9 @@ def _nothing() -> Spent:
 class Budget:
     """How much may be spent: `rollouts` new answers beside the first one, and the limits of the run, if it has any.
 
-    `spent` tells what is used up; it is asked before every answer and every judgement, so these keep the limits to within one
-    call. What a rollout teaches (`Problem.learn`) is not held back, or the last rollout that a budget pays for would be lost
-    with it; a problem whose learning costs calls keeps the limits there itself.
+    `spent` tells what is used up; it is asked before every answer and every judgement, so these keep the limits to within
+    one call. What a rollout teaches (`Problem.learn`) is not held back, or the last rollout that a budget pays for would be
+    lost with it; a problem whose learning costs calls keeps the limits there itself.
     """
 
     rollouts: int

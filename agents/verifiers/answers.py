@@ -2,8 +2,8 @@
 
 The last `\\boxed{…}` with balanced braces and something in it counts. Without one, the last "answer is N" is a fallback
 that is reported as such. Where an answer can be checked, or a suite is made for models too small to follow a format, the
-last number of the reply counts too. Reading is linear in the length of the text, whatever a model that repeats itself writes.
-Source: evaluation sheet §3.2 and §6.2.
+last number of the reply counts too. Reading is linear in the length of the text, whatever a model that repeats itself
+writes. Source: evaluation sheet §3.2 and §6.2.
 """
 
 from __future__ import annotations

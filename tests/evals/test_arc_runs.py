@@ -107,7 +107,9 @@ async def test_programs_solve_what_they_fit_and_the_report_says_how_well_and_at_
         assert record.parts["sandbox"] in ("strong", "standard", "reduced")
         assert record.parts["rule"]
         assert 2 <= record.usage.calls <= 4
-        assert record.usage.programs >= record.usage.calls, "each program on the train pairs, good ones on the tests too"
+        assert record.usage.programs >= record.usage.calls, (
+            "each program on the train pairs, good ones on the tests too"
+        )
         assert record.usage.sandbox_seconds > 0
         assert (record.usage.by_depth == ()) == (record.usage.calls == 2)
         if record.usage.by_depth:

@@ -27,6 +27,7 @@ def test_the_cpu_build_is_started_by_module_with_a_kv_space_small_blocks_and_eag
     assert "--model /models/small --served-model-name small --host 127.0.0.1 --port 9000" in line
     assert "--block-size 32 --enforce-eager" in line
     assert "--enable-prompt-tokens-details" in line
+    assert "--no-enable-chunked-prefill" in line, "a seed and a prompt in parts end the engine"
     assert made.env["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert made.env["VLLM_CPU_OMP_THREADS_BIND"] == "auto"
     assert made.env["VLLM_NO_USAGE_STATS"] == "1"
@@ -39,6 +40,7 @@ def test_the_cuda_build_is_started_by_its_command_with_its_own_defaults() -> Non
     assert line.startswith("/home/mneme/engines/vllm-0.33.0/bin/vllm serve /models/small")
     assert "--block-size" not in line
     assert "--enforce-eager" not in line
+    assert "chunked-prefill" not in line
     assert not any(name.startswith("VLLM_CPU") for name in made.env)
 
 

@@ -74,6 +74,15 @@ def test_a_schema_is_bound_by_the_real_server(client: openai.OpenAI) -> None:
     assert isinstance(answer.choices[0].message.parsed, City)
 
 
+def test_long_prompts_with_a_seed_at_the_same_time_leave_the_server_alive(installation: Installation) -> None:
+    """Together they are more than the server computes at a time."""
+    words = "The lighthouse keeper counted the ships that passed in the night. " * 85
+    runs = [installation.run(agent="direct", input=f"{n}. {words}", budget={"tokens": 1500}, seed=n) for n in range(3)]
+    ended = [installation.ended(run_id) for run_id in runs]
+    assert {run["status"] for run in ended} <= {"succeeded", "budget_exhausted"}, [run["error"] for run in ended]
+    assert "(restarts: 0," in installation.http.get("/ready").text
+
+
 def test_responses_stream_from_the_real_server(client: openai.OpenAI) -> None:
     with client.responses.stream(model="direct", input=FRANCE, temperature=0, max_output_tokens=24) as stream:
         deltas = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
