@@ -95,8 +95,8 @@ def refuse(found: Sequence[Leak]) -> None:
         named = "; ".join(f"{leak.memory_id} ({leak.why})" for leak in found[:NAMED])
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         raise LeakFound(
-            f"memories of the test split: {named}{more}; a frozen evaluation must not read them: use another vault, or run "
-            "it with --memory continual, which says so"
+            f"memories of the test split: {named}{more}; an evaluation must not begin with them: use another vault, or "
+            "delete them"
         )
 
 

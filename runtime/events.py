@@ -151,7 +151,7 @@ class ToolResult(Payload):
     result: str
     ok: bool
     truncated: bool = False
-    cpu_seconds: float | None = Field(None, ge=0, description="of a program in the sandbox")
+    cpu_seconds: float | None = Field(None, description="of the processor, for a program in the sandbox")
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

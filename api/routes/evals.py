@@ -5,6 +5,7 @@ An evaluation of somebody else is as unknown as one that never was; an admin see
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -133,8 +134,8 @@ async def list_evals(
 
     def work() -> tuple[list[dict[str, Any]], str | None]:
         home = service.settings.home
-        mine = [log for log in logs.every(home) if cursor is None or log.id < cursor]
-        rows = [report.row_of(log) for log in mine if _may_see(log, caller)][: limit + 1]
+        mine = (log for log in logs.every(home) if (cursor is None or log.id < cursor) and _may_see(log, caller))
+        rows = [report.row_of(log) for log in itertools.islice(mine, limit + 1)]
         return rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None
 
     items, following = await anyio.to_thread.run_sync(work)
