@@ -17,10 +17,11 @@ class ArcMemoConfig(BaseModel):
     """See docs/agents.md.
 
     `samples` threads are drawn, each with up to `retries` retries; a thread is retried while its last program fails the
-    `criterion`. `num_feedback_passes`: so many earlier attempts are shown, -1 for all. `context_tokens`: what the memory may
-    take of a selection prompt; a larger one is looked through for a shortlist first. `seconds`: for one program on all
-    grids of a call. `gate`: what must hold before anything is learned, see agents/arc_memo/gate.py. `vision`: a picture of
-    the puzzle goes with the caption call. `executable`: concepts may carry helpers, functions that programs call.
+    `criterion`. `num_feedback_passes`: so many earlier attempts are shown, -1 for all. `context_tokens`: what the
+    memory may take of a selection prompt; a larger one is looked through for a shortlist first. `select_tokens`: for
+    the reply of a selection, with what the model thinks before it. `seconds`: for one program on all grids of a call.
+    `gate`: what must hold before anything is learned, see agents/arc_memo/gate.py. `vision`: a picture of the puzzle
+    goes with the caption call. `executable`: concepts may carry helpers, functions that programs call.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +36,7 @@ class ArcMemoConfig(BaseModel):
     abstain: bool = True
     top_k: int = Field(5, ge=1, le=64)
     usage_threshold: int = Field(2, ge=0, le=100)
+    select_tokens: int = Field(8_000, ge=16, le=1_000_000)
     context_tokens: int = Field(24_000, ge=500, le=1_000_000)
     gate: Gate = "train"
     vision: bool = False

@@ -32,8 +32,6 @@ from runtime.types import JsonObject, Message, Sampling
 
 SELECT_CONCEPTS: Final = load_prompt(PROMPTS / "select_concepts.md")
 SELECT_LESSONS: Final = load_prompt(PROMPTS / "select_lessons.md")
-# Of the reply, with what a model thinks before it.
-MAX_TOKENS: Final = 8_000
 MAX_OTHERS: Final = 300
 ABSTAIN: Final = "If nothing of it fits, choose nothing: an empty list is a good answer."
 MUST: Final = "Choose at least one."
@@ -217,4 +215,4 @@ def _cubes(library: Library, names: Sequence[str]) -> tuple[MemCube, ...]:
 
 
 def _sampling(work: Work, config: ArcMemoConfig) -> Sampling:
-    return Sampling(temperature=config.auxiliary_temperature, seed=work.ctx.seed, max_tokens=MAX_TOKENS)
+    return Sampling(temperature=config.auxiliary_temperature, seed=work.ctx.seed, max_tokens=config.select_tokens)

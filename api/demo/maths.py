@@ -17,7 +17,7 @@ from api.demo.telling import Told, asked, heading, short
 AGENT: Final = "empirical-mcts"
 CONFIG: Final = {"rollouts": 1, "role": False}
 # The packaged model may write until its context is full.
-SECONDS_PACKAGED: Final = 45
+SECONDS_PACKAGED: Final = 30
 SECONDS: Final = 120
 
 

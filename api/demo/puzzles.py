@@ -26,8 +26,10 @@ COLLECTION: Final = "builtin:arc-concepts"
 CONFIG: Final = {"samples": 1, "retries": 1}
 # The packaged model reads 4096 tokens: concepts of fewer problems than this are shown by name only.
 THRESHOLD_PACKAGED: Final = 10
-# So many that a retry which never comes to an end is cut.
-PACKAGED: Final = {"tokens": 2900, "seconds": 120}
+# Enough for a list of names; such a small model may go on for ever.
+SELECT_TOKENS_PACKAGED: Final = 96
+# So much that a retry which never comes to an end is cut.
+PACKAGED: Final = {"tokens": 8000, "seconds": 150}
 BUDGET: Final = {"seconds": 600}
 SEED: Final = 7
 
@@ -61,7 +63,9 @@ async def learn_names(memory: Memory, actor: Actor, vault: str, told: Told) -> N
 
 async def real_task(client: httpx.AsyncClient, settings: Settings, told: Told, vault: str, *, packaged: bool) -> None:
     """Ask for the task and show what became of it."""
-    config: dict[str, Any] = {**CONFIG, "usage_threshold": THRESHOLD_PACKAGED} if packaged else dict(CONFIG)
+    config: dict[str, Any] = dict(CONFIG)
+    if packaged:
+        config |= {"usage_threshold": THRESHOLD_PACKAGED, "select_tokens": SELECT_TOKENS_PACKAGED}
     heading(f"2. A training task of ARC-AGI-1 by arcmemo: {TASK}, one program and one retry")
     if packaged:
         print(

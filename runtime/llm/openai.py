@@ -9,6 +9,7 @@ protocol; ours.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
@@ -74,6 +75,8 @@ class OpenAICompatible:
         self._base_url = base_url
         self._timeout_s = timeout_s
         self._usage_option = True
+        # The smallest `max_tokens` that the server has refused: more than its model can hold.
+        self._too_many: float = math.inf
         self._binds: bool | None = None
         self._probing = anyio.Lock()
 
@@ -182,15 +185,27 @@ class _Opened:
         body = {**self._body, "stream": True}
         if self._owner._usage_option:
             body["stream_options"] = {"include_usage": True}
+        if body.get("max_tokens", 0) >= self._owner._too_many:
+            del body["max_tokens"]
         try:
             self._response = await self._send(body)
         except openai.BadRequestError as error:
-            if "stream_options" not in body or "stream_options" not in str(error):
-                raise
-            self._owner._usage_option = False
-            del body["stream_options"]
+            self._do_without(body, error)
             self._response = await self._send(body)
         return self._response
+
+    def _do_without(self, body: dict[str, Any], error: openai.BadRequestError) -> None:
+        """Take what the server does not know or cannot give out of the body; raise the error when it is something else.
+
+        A limit above what the model can hold (a budget, mostly) is none: without it the answer ends there all the same.
+        """
+        if "stream_options" in body and "stream_options" in str(error):
+            self._owner._usage_option = False
+            del body["stream_options"]
+        elif "max_tokens" in body and error.param == "max_tokens":
+            self._owner._too_many = min(self._owner._too_many, body.pop("max_tokens"))
+        else:
+            raise error
 
     async def __aexit__(self, *_: object) -> None:
         if self._response is not None:

@@ -22,7 +22,7 @@ from gpu.prepare import is_prepared, prepare
 from gpu.server import ModelServer
 from runtime.settings import EngineSettings, Settings, load
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("engine")]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.engine]
 ROOT = Path(__file__).parents[2]
 OWNER = """
 import sys, anyio

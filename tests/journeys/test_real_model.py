@@ -18,7 +18,7 @@ from agents.tasks import parse_input
 from agents.verifiers.math import MathVerifier, MathWorker
 from tests.journeys.conftest import Installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("engine")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.engine]
 MODEL = "smollm2-135m-instruct"
 FRANCE = "What is the capital of France? Answer in one sentence."
 

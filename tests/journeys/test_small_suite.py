@@ -10,7 +10,7 @@ import pytest
 
 from tests.journeys.conftest import Installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("engine")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.engine]
 GREEDY = ("--sampling", "temperature=0", "--sampling", "max_tokens=16")
 PROBLEMS = 12
 

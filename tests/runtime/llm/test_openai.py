@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -141,6 +142,16 @@ async def test_half_a_surrogate_pair_is_passed_on_both_ways() -> None:
 async def test_an_answer_is_whole_once_its_finish_came() -> None:
     async with raw(PIECE % b"hi" + END, breaks=True) as (_, llm):
         assert (await complete(llm, ASK, info=INFO)).text == "hi"
+
+
+async def test_a_limit_above_what_the_model_can_hold_is_left_out_and_not_tried_again() -> None:
+    text = b'{"error":{"message":"max_tokens=9000 cannot be greater than 4096","param":"max_tokens"}}'
+    refusal = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
+    async with raw(refusal % (len(text), text), PIECE % b"hi" + END + DONE) as (server, llm):
+        for limit in (9000, 9500, 100):
+            assert (await complete(llm, ASK, info=INFO, sampling=Sampling(max_tokens=limit))).text == "hi"
+        asked = [json.loads(body[body.index(b"{") :]).get("max_tokens") for body in server.bodies]
+        assert asked == [9000, None, None, 100]
 
 
 async def test_a_server_that_does_not_know_stream_options_is_asked_without() -> None:
