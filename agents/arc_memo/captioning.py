@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from agents.arc_memo.concept import Line
@@ -51,7 +52,8 @@ async def description_of(work: Work, config: ArcMemoConfig, task: ArcTask) -> st
         sampling = Sampling(temperature=config.auxiliary_temperature, seed=work.ctx.seed, max_tokens=MAX_TOKENS)
         text = CAPTION.render(puzzle=puzzle_text(task))
         try:
-            said = await _asked(step, text, picture(task) if config.vision else None, sampling)
+            seen = await anyio.to_thread.run_sync(picture, task) if config.vision else None
+            said = await _asked(step, text, seen, sampling)
         except ModelError as error:
             await step.emit(CheckFailed(name=step.key, detail=error.message))
             return None
