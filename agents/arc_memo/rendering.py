@@ -21,18 +21,12 @@ from typing import Final
 from agents.arc_memo.concept import GRID_MANIPULATION, Concept, ConceptMemory, Lesson
 from agents.memory_block import TAG
 
-ABSTRACTION_THRESHOLD: Final = 2
 SELECTION_THRESHOLD: Final = 2
 OTHER: Final = "other"
 
 
-def for_abstraction(memory: ConceptMemory) -> str:
-    """For the call that writes concepts: what there is to be reused."""
-    return render(memory, threshold=ABSTRACTION_THRESHOLD)
-
-
 def for_selection(memory: ConceptMemory) -> str:
-    """For the call that selects concepts."""
+    """As a selection or the writing of concepts shows the memory, at the threshold of the sheet."""
     return render(memory, threshold=SELECTION_THRESHOLD)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.arc_memo.concept import Concept, ConceptMemory, Lesson, Parameter
-from agents.arc_memo.rendering import as_hint, for_abstraction, for_selection, render, render_lessons
+from agents.arc_memo.rendering import as_hint, for_selection, render, render_lessons
 
 RECOLOR = Concept(
     "recolor object",
@@ -60,14 +60,14 @@ WHOLE = """\
 
 
 def test_the_whole_memory_is_shown_in_four_parts() -> None:
-    assert for_selection(ALL) == for_abstraction(ALL) == WHOLE
+    assert for_selection(ALL) == WHOLE
 
 
 def test_c_a_concept_of_one_problem_is_named_at_threshold_two_and_shown_in_full_at_zero() -> None:
     once = ConceptMemory({"frame": Concept("frame", "structure", description="A border.", used_in=("p1",))})
     assert render(once, threshold=2) == "## Structures\nUsed in fewer than 2 problems:\n- frame"
     assert render(once, threshold=0) == "## Structures\n- concept: frame\n  description: A border."
-    assert for_selection(once) == for_abstraction(once) == render(once, threshold=2)
+    assert for_selection(once) == render(once, threshold=2)
 
 
 def test_c_of_a_selection_the_selected_are_shown_in_full_and_the_others_by_name() -> None:
