@@ -25,7 +25,7 @@ from memory.types import Actor
 from runtime.errors import SandboxUnavailable
 from runtime.events import AnyPayload, Event
 from runtime.llm.base import LLM, Reply
-from runtime.llm.metering import Caller, Meter, Show
+from runtime.llm.metering import Caller, Meter, Show, Via
 from runtime.llm.structured import ask_structured
 from runtime.prompts import PromptFile
 from runtime.recorder import Recorder
@@ -174,6 +174,12 @@ class Context:
             return self._done[key]
         return await work(self._step(key))
 
+    @property
+    def llm(self) -> LLM:
+        """The model of the run, for its optional abilities (`SupportsSessions`, `SupportsSchema`); calls are made by
+        `Step.ask`, which counts them."""
+        return self._llm
+
     async def memories(
         self,
         about: Task | str,
@@ -266,8 +272,10 @@ class Step:
         schema: JsonSchema | None = None,
         show: Show = "none",
         prompt: PromptFile | None = None,
+        via: Via | None = None,
     ) -> Reply:
-        """Make one model call: budgeted, retried, counted, streamed into the log as `show` says.
+        """Make one model call: budgeted, retried, counted, streamed into the log as `show` says. `via`: not to the model
+        itself but to a session of it.
 
         Raises `ModelError`s, `BudgetExhausted`, `RunCancelled`.
         """
@@ -280,6 +288,7 @@ class Step:
             schema=schema,
             show=show,
             prompt_hash=prompt.sha256 if prompt else None,
+            via=via,
         )
 
     async def ask_structured(

@@ -27,7 +27,8 @@ class ToolCallDelta:
 class Chunk:
     """What came in since the last one. `finish_reason` and `usage` come at the end, maybe in separate chunks.
 
-    `logprobs` is the server's `choices[0].logprobs` object of this chunk, passed on as it is.
+    `logprobs` is the server's `choices[0].logprobs` object of this chunk, passed on as it is. `token_ids` come from
+    sessions only (runtime/llm/sessions.py).
     """
 
     text: str = ""
@@ -37,6 +38,7 @@ class Chunk:
     usage: Usage | None = None
     model: str | None = None
     logprobs: Mapping[str, object] | None = None
+    token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Reply:
     model: str = ""
     estimated: bool = False
     logprobs: Mapping[str, object] | None = None
+    token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Fold:
         self._reasoning: list[str] = []
         self._calls: dict[int, list[str]] = {}
         self._logprobs: dict[str, list[Any]] = {}
+        self._token_ids: list[int] = []
         self._finish: FinishReason = "stop"
         self._usage: Usage | None = None
         self.empty = True
@@ -33,6 +34,7 @@ class Fold:
             self._text.append(chunk.text)
         if chunk.reasoning:
             self._reasoning.append(chunk.reasoning)
+        self._token_ids.extend(chunk.token_ids)
         for delta in chunk.tool_calls:
             call = self._calls.setdefault(delta.index, ["", "", ""])
             call[0] = call[0] or delta.id or ""
@@ -67,6 +69,7 @@ class Fold:
             model=self._model,
             estimated=self._usage is None,
             logprobs=cast(Mapping[str, object], self._logprobs) if self._logprobs else None,
+            token_ids=tuple(self._token_ids),
         )
 
     def _add_logprobs(self, logprobs: Mapping[str, object]) -> None:

@@ -26,6 +26,8 @@ from runtime.types import JsonSchema, Message, Sampling, ToolSpec, Usage
 Show = Literal["text", "reasoning", "none"]
 Emit = Callable[[AnyPayload], Awaitable[None]]
 Tell = Callable[[Chunk], None]
+# Another way to the model than `LLM.stream`: a generation of a session, given what the budget leaves.
+Via = Callable[[Sampling], AsyncIterator[Chunk]]
 WARN_AT = 0.8
 
 
@@ -120,15 +122,18 @@ class Caller:
         schema: JsonSchema | None = None,
         show: Show = "none",
         prompt_hash: str | None = None,
+        via: Via | None = None,
     ) -> Reply:
         """One call and its `llm.call` event. Raises `ModelError`, `BudgetExhausted`.
+
+        With `via` the chunks come from there; `messages` then only count where the server sends no usage.
 
         An answer of which nothing was shown yet is asked for again after a failure that may pass; one that broke off
         half-shown is not, because what was shown cannot be taken back.
         """
         async with self._meter.turn():
             with span_llm_call(purpose, self._llm.ref, run_id) as span:
-                return await self._ask(span, purpose, run_id, messages, sampling, tools, schema, show, prompt_hash)
+                return await self._ask(span, purpose, run_id, messages, sampling, tools, schema, show, prompt_hash, via)
 
     async def _ask(
         self,
@@ -141,6 +146,7 @@ class Caller:
         schema: JsonSchema | None,
         show: Show,
         prompt_hash: str | None,
+        via: Via | None,
     ) -> Reply:
         self._meter.take_call()
         begin = time.perf_counter()
@@ -152,12 +158,13 @@ class Caller:
             nonlocal tries, shown, first_ms
             tries += 1
             fold = Fold(messages, tools, model=self._llm.ref)
-            stream: AsyncIterator[Chunk] = self._llm.stream(
-                messages,
-                info=CallInfo(purpose, run_id),
-                sampling=self._meter.cap(sampling),
-                tools=tools,
-                schema=schema,
+            capped = self._meter.cap(sampling)
+            stream: AsyncIterator[Chunk] = (
+                via(capped)
+                if via is not None
+                else self._llm.stream(
+                    messages, info=CallInfo(purpose, run_id), sampling=capped, tools=tools, schema=schema
+                )
             )
             async with closing(stream):
                 async for chunk in stream:
