@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import anyio
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -19,11 +19,12 @@ from pydantic import BaseModel, JsonValue
 from agents.learning import Learning
 from agents.remembering import MAX_TOKENS, STEP, Find, K, Read, Remembering, Units, question_of
 from agents.tasks import Task
+from agents.tooling.base import RESULT_TOKENS, Tools
 from agents.verifiers.base import Verifiers
 from memory.service import Memory
 from memory.types import Actor
-from runtime.errors import SandboxUnavailable
-from runtime.events import AnyPayload, Event
+from runtime.errors import MnemeError, SandboxUnavailable
+from runtime.events import AnyPayload, Event, StepCompleted
 from runtime.llm.base import LLM, Reply
 from runtime.llm.metering import Caller, Meter, Show, Via
 from runtime.llm.structured import ask_structured
@@ -33,6 +34,9 @@ from runtime.retry import RetryPolicy
 from runtime.runs import RunSpec
 from runtime.sandbox.base import Sandbox
 from runtime.types import FinishReason, JsonObject, JsonSchema, Message, Sampling, ToolCall, ToolSpec
+
+if TYPE_CHECKING:
+    from agents.tooling.opening import RunTooling
 
 Structured = TypeVar("Structured", bound=BaseModel)
 TaskKind = Literal["chat", "math", "qa", "arc", "code"]
@@ -118,6 +122,7 @@ class Context:
         remembering: Remembering | None = None,
         learning: Learning | None = None,
         sandbox: Sandbox | None = None,
+        tooling: RunTooling | None = None,
         owner: str = "",
     ) -> None:
         self.run_id = run_id
@@ -130,6 +135,7 @@ class Context:
         self.learning = learning
         self.owner = owner
         self._sandbox = sandbox
+        self._tooling = tooling
         self._llm = llm
         self._meter = meter
         self._retry = retry
@@ -227,6 +233,25 @@ class Context:
         drawn = await self.step(key, draw)
         assert isinstance(drawn, dict)
         return await reader.units(drawn)
+
+    async def tools(
+        self, names: Sequence[str] | None = None, *, result_tokens: int = RESULT_TOKENS, key: str = "tools"
+    ) -> Tools:
+        """The named tools of the settings, or all, see agents/tooling/base.py; `result_tokens`: what a result may have. A
+        step: the list stays when the run goes on. Raises `InvalidInput` for a name that there is not."""
+        tooling = self._tooling
+        if tooling is None:
+            raise MnemeError("tools: this context has none; expected them from agents/runner.py")
+
+        async def opened(step: Step) -> JsonValue:
+            listed = await tooling.list(names)
+            tools: JsonValue = [*tooling.names(listed)]
+            await step.emit(StepCompleted(name=key, detail={"tools": tools, "missing": listed["missing"]}))
+            return listed
+
+        listed = await self.step(key, opened)
+        assert isinstance(listed, dict)
+        return tooling.tools(listed, result_tokens=result_tokens)
 
     async def look(self, read: Callable[[Memory, Actor, RunSpec], Awaitable[Read]]) -> Read | None:
         """What `read` finds in the vaults of the run, for nobody to be shown yet; None for a run that reads no memories. No

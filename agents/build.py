@@ -10,6 +10,7 @@ import anyio
 
 from agents.runner import Parts, Runner
 from agents.service import Probe, Service
+from agents.tooling.opening import Tooling
 from agents.verifiers import open_verifiers
 from memory.opening import open_memory
 from memory.pipelines.asking import Asker
@@ -64,7 +65,8 @@ async def open_service(
         memory = await stack.enter_async_context(open_memory(settings, db, clock, leads=leads if take_queued else None))
         sandbox = await stack.enter_async_context(open_sandbox(settings, serving=serving))
         verifiers = await stack.enter_async_context(open_verifiers(sandbox))
-        parts = Parts(settings, db, store, executors, EventHub(), llms, saver, verifiers, memory, sandbox)
+        tooling = Tooling(settings)
+        parts = Parts(settings, db, store, executors, EventHub(), llms, saver, verifiers, memory, sandbox, tooling)
         runner = Runner(parts)
         durable = DurableRuns(settings, executors.id, runner.execute)
         workers = Workers(memory.core, durable, executors.alive, memory.handlers(Asker(llms, settings.llm)))
@@ -82,6 +84,7 @@ async def open_service(
         # wrapped into an exception group.
         failure: Exception | None = None
         async with anyio.create_task_group() as background, anyio.create_task_group() as runs:
+            await background.start(tooling.servers.run)
             background.start_soon(sweeper.run)
             if take_queued:
                 background.start_soon(workers.run)

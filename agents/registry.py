@@ -20,6 +20,7 @@ AGENTS = {
     "direct": "agents.direct.agent:Direct",
     "empirical-mcts": "agents.empirical_mcts.agent:EmpiricalMCTS",
     "self-consistency": "agents.self_consistency.agent:SelfConsistency",
+    "tim": "agents.tim.agent:Tim",
 }
 GROUP = "mneme.agents"
 

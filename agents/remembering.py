@@ -76,11 +76,18 @@ class Remembering:
         self._spec = spec
         self._actor = actor_of(spec, owner)
         self._recalled: dict[str, MemCube] = {}
+        self._shown: set[str] = set()
+        self._held_out: set[str] = set()
 
     @property
     def reads(self) -> bool:
         """Whether the run reads memories at all."""
         return reads_memories(self._spec)
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """The ids of the memories that were held out so far and shown to no unit: the run does without them."""
+        return frozenset(self._held_out - self._shown)
 
     async def recall(
         self, step: Step, question: str, units: Sequence[str], *, k: int, max_tokens: int
@@ -158,6 +165,8 @@ class Remembering:
 
     async def units(self, drawn: Mapping[str, Any]) -> Units:
         """What a `draw` gave, in this execution or in one before. Raises as `recall` does."""
+        self._shown.update(*drawn["shown"].values())
+        self._held_out.update(*drawn["held_out"].values())
         wanted: Mapping[str, int] = drawn["versions"]
         known = self._recalled
         if not wanted.keys() <= known.keys():

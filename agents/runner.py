@@ -19,6 +19,7 @@ from agents.learning import Learning
 from agents.live import End, LiveRun
 from agents.remembering import Remembering
 from agents.tasks import parse_input
+from agents.tooling.opening import Tooling
 from agents.verifiers.base import Verifiers
 from memory.service import Memory
 from runtime.db import Database
@@ -41,7 +42,7 @@ from runtime.llm.metering import Meter
 from runtime.llm.pool import LLMs
 from runtime.recorder import Recorder
 from runtime.retry import RetryPolicy
-from runtime.runs import Claim, RunRecord, RunStore
+from runtime.runs import Claim, RunRecord, RunSpec, RunStore
 from runtime.sandbox.base import Sandbox
 from runtime.settings import Settings
 from runtime.telemetry import get_logger, metrics, span_run
@@ -66,6 +67,7 @@ class Parts:
     verifiers: Verifiers
     memory: Memory
     sandbox: Sandbox | None = None
+    tooling: Tooling | None = None
 
 
 class Runner:
@@ -73,6 +75,7 @@ class Runner:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._tooling = parts.tooling or Tooling(parts.settings)
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._reasons: dict[str, str] = {}
         self._freed = anyio.Event()
@@ -113,6 +116,12 @@ class Runner:
             seed=seed,
             prompts={name: prompt.sha256 for name, prompt in sorted(agent.spec.prompts.items())},
         )
+
+    def check_tools(self, spec: RunSpec) -> None:
+        """Refuse a run whose option `tools` names what there is not. Raises `InvalidInput`."""
+        names = spec.config.get("tools")
+        if isinstance(names, list):
+            self._tooling.check([str(name) for name in names])
 
     async def execute(self, run_id: str) -> None:
         """Claim a queued or orphaned run and execute it; does nothing when it has ended or is in somebody's hand.
@@ -236,6 +245,7 @@ class Runner:
                 agent = self._agent_of(record)
                 if record.attempt > self._parts.settings.runs.max_recoveries:
                     raise MnemeError(f"run {record.id!r} was picked up {record.attempt} times without finishing")
+                remembering = Remembering(self._parts.memory, record.spec, owner=record.owner)
                 ctx = Context(
                     run_id=record.id,
                     spec=record.spec,
@@ -247,9 +257,12 @@ class Runner:
                     saver=self._parts.saver,
                     verifiers=self._parts.verifiers,
                     done=claim.steps,
-                    remembering=Remembering(self._parts.memory, record.spec, owner=record.owner),
+                    remembering=remembering,
                     learning=Learning(self._parts.memory, record.spec, run_id=record.id, owner=record.owner),
                     sandbox=self._parts.sandbox,
+                    tooling=self._tooling.of_run(
+                        sandbox=self._parts.sandbox, remembering=remembering, owner=record.owner
+                    ),
                     owner=record.owner,
                 )
                 answer = await agent.run(parse_input(record.spec.input), ctx)

@@ -19,6 +19,7 @@ from agents import registry
 from agents.base import Agent, AgentSpec
 from agents.live import LiveRun
 from agents.remembering import check_vaults
+from agents.replaying import Rebuilt, rebuild
 from agents.runner import Parts, Runner
 from agents.tasks import parse_input
 from memory.measuring.experiment import MAX_HELD_OUT
@@ -162,6 +163,10 @@ class Service:
         await self._durable.enqueue(record.id, record.attempt + 1)
         return record
 
+    async def prompts(self, run_id: str, *, owner: str | None, step: str | None = None) -> Rebuilt:
+        """What the model was sent in a run, or in one step of it; see agents/replaying.py."""
+        return await rebuild(self._parts, await self.store.get(run_id, owner=owner), step=step)
+
     async def wait(self, run_id: str, *, owner: str | None, timeout_s: float) -> RunRecord:
         """Return the run when it has ended, or as it is after `timeout_s` seconds."""
         with anyio.move_on_after(timeout_s), self.hub.listen(run_id) as news:
@@ -223,6 +228,7 @@ class Service:
                 param="input.kind",
             )
         _check_config(agent.spec, spec)
+        self._runner.check_tools(spec)
         spec.budget.check()
         if spec.explore is not None and not 0 <= spec.explore <= MAX_HELD_OUT:
             raise InvalidInput(f"explore {spec.explore!r}: expected 0 to {MAX_HELD_OUT}", param="explore")

@@ -40,6 +40,7 @@ from api.routes import (
 )
 from api.routes.documented import Problem
 from api.web import pages
+from api.web.render import STATIC
 from runtime.ids import SYSTEM
 from runtime.settings import Settings
 
@@ -78,8 +79,8 @@ def create_app(settings: Settings, *, model_server: Probe | None = None) -> Fast
     for router in (archives.router, pipelines.router, graph.router, jobs.router, audit.router, evals.router):
         app.include_router(router)
     mcp.add_route(app)
-    app.mount("/ui/static", StaticFiles(directory=pages.STATIC), name="static")
-    for router in (health.router, pages.open_router, pages.router):
+    app.mount("/ui/static", StaticFiles(directory=STATIC), name="static")
+    for router in (health.router, *pages.ROUTERS):
         app.include_router(router)
 
     @app.get("/", include_in_schema=False)

@@ -10,16 +10,19 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 import anyio.to_thread
 import psutil
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from agents.service import Check
+from agents.tooling.mcp import McpServers
 from api import doctor_store
 from api.model_server import check, is_own, own_url, seen, with_base_url
 from gpu.engine_env import engine_for, is_complete
@@ -85,6 +88,7 @@ async def examine(loaded: Loaded) -> Diagnosis:
         ("index", doctor_store.index),
         ("memories", doctor_store.backlog),
         ("sandbox", _sandbox),
+        *((f"tools {name}", partial(_tool_server, name=name)) for name in settings.tools.mcp),
         *_model_checks(settings),
     ]
     checks = []
@@ -125,6 +129,10 @@ def _shown(value: Any) -> Any:
             return str(value)
         case str():
             return mask_urls(value)
+        case BaseModel():
+            return {name: _shown(getattr(value, name)) for name in type(value).model_fields if getattr(value, name)}
+        case dict():
+            return {name: _shown(each) for name, each in value.items()}
         case _:
             return value
 
@@ -189,6 +197,19 @@ async def _sandbox(settings: Settings) -> Check:
     except SandboxUnavailable as error:
         return Check("sandbox", False, error.message, "what is missing stands above; docs/operations.md, Sandbox")
     return Check("sandbox", True, f"{offer}; a server runs no code at this level" if level == "reduced" else str(offer))
+
+
+async def _tool_server(settings: Settings, name: str) -> Check:
+    servers = McpServers(settings.tools)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(servers.run)
+        try:
+            offers = await servers.by_name[name].offers()
+            check = Check(f"tools {name}", True, ", ".join(offer.spec.name for offer in offers) or "lists no tools")
+        except MnemeError as error:
+            check = Check(f"tools {name}", False, mask_urls(error.message), f"correct or start `tools.mcp.{name}`")
+        tasks.cancel_scope.cancel()
+    return check
 
 
 def _model_checks(settings: Settings) -> list[Examination]:

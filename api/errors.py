@@ -38,6 +38,7 @@ STATUS: Mapping[str, int] = {
     "model_overloaded": 503,
     "model_rejected": 400,
     "malformed_reply": 502,
+    "context_overflow": 400,
     "storage_error": 503,
     "sandbox_unavailable": 503,
     "budget_exhausted": 402,

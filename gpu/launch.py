@@ -4,8 +4,9 @@ The CPU build's `vllm` command crashes (it asks for the metadata of a distributi
 module; the CUDA build by its command. Without a KV space the CPU build takes 92 % of the memory. Eager start-up takes
 half a minute, compiling five. A processor without instructions for bfloat16 emulates it: on an AMD EPYC with AVX2 sixteen
 answers at once came at 17 tokens a second, in float32 at 93. The CPU build dies of a request with a seed whose prompt is
-prefilled in parts: it then rewinds the request's random numbers, which a generator on the CPU cannot do.
-Source: vllm.md §§1, 3, 6; dtype and whole prefill ours, seen with 0.32.
+prefilled in parts: it then rewinds the request's random numbers, which a generator on the CPU cannot do. Sessions in the
+engine need our scheduler, which must fit the way a build schedules: the CPU build a step at a time, CUDA a step ahead.
+Source: vllm.md §§1, 3, 4, 6; dtype and whole prefill ours, seen with 0.32.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpu import child_env
-from gpu.engine_env import Engine
+from gpu.engine_env import Engine, plugin_folder
 from gpu.packaged_models import ModelFolder
 from runtime.settings import Settings
 
 CPU_BLOCK_SIZE = 32
+PLUGIN = "mneme_sessions"
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
@@ -60,6 +62,8 @@ def vllm(settings: Settings, engine: Engine, model: ModelFolder, *, environ: Map
     dtype = "float32" if own.dtype is None and cpu and not computes_bfloat16() else own.dtype
     if dtype is not None:
         command += ["--dtype", dtype]
+    if own.sessions == "in_engine":
+        command += ["--scheduler-cls", f"mneme_vllm.scheduler.{'' if cpu else 'Async'}SessionScheduler"]
     command += own.extra_args
 
     ours = {
@@ -73,6 +77,13 @@ def vllm(settings: Settings, engine: Engine, model: ModelFolder, *, environ: Map
         ours |= {
             "VLLM_CPU_KVCACHE_SPACE": str(own.kv_space_gib),
             "VLLM_CPU_OMP_THREADS_BIND": own.omp_threads_bind,
+        }
+    if own.sessions == "in_engine":
+        # The list allows plug-ins of every kind; those that add routes load only when they stand in it.
+        ours |= {
+            "PYTHONPATH": str(plugin_folder(settings.home)),
+            "VLLM_PLUGINS": PLUGIN,
+            "MNEME_SESSION_IDLE_S": str(own.session_idle_s),
         }
     passed = child_env.for_local_model(environ) if model.local else child_env.for_hub(environ)
     return Launch(tuple(command), passed | ours, own.host, model.served_name, fingerprint(command, ours))

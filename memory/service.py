@@ -254,6 +254,24 @@ class Memory:
 
         await self.core.write(actor, work)
 
+    async def supersede(
+        self, actor: Actor, memory_id: str, by: str, *, expect: int | None = None, reason: str = ""
+    ) -> MemCube:
+        """Let the memory `by` take the place of this one, which stays readable as archived. Raises `Conflict`, `Stale`."""
+
+        def work(tx: Tx) -> MemCube:
+            old, allowed = access.memory(tx, memory_id, "write")
+            new, _ = access.memory(tx, by, "write")
+            if expect is not None and expect != old.version:
+                raise store.stale(old, expect)
+            if old.vault_id != new.vault_id:
+                raise InvalidInput(f"by {by!r}: expected a memory of the same vault", param="by")
+            after = store.supersede(tx, old, _present(new, self.core), reason=reason)
+            _written(tx, "supersede", after, allowed, {"version": after.version, "by": by})
+            return after
+
+        return await self.core.write(actor, work)
+
     async def merge(self, actor: Actor, ids: Sequence[str], *, content: str | None = None, reason: str = "") -> MemCube:
         """Fold memories that say the same into the richest of them, or into the given text. Raises `Conflict`."""
         if len(set(ids)) < 2:

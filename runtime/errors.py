@@ -14,6 +14,7 @@
     │   ├── ModelRejected           it answered 4xx; never retried
     │   ├── ModelOverloaded         it answered 429 or 5xx
     │   └── MalformedReply          what it answered is not the protocol, or not the schema after the repair turns
+    ├── ContextOverflow         the text that must stay in view alone does not fit the model's window
     ├── SandboxUnavailable      model-written code cannot be run here as safely as the settings ask
     ├── StorageError                the database boundary: locked, full, unreachable
     ├── RunStopped                  not a failure: the run ends for a reason outside the agent
@@ -139,6 +140,12 @@ class MalformedReply(ModelError):
 
     code = "malformed_reply"
     retryable = True
+
+
+class ContextOverflow(MnemeError):
+    """What must stay in view does not fit the model's window, whatever is taken out. Nothing that was made is lost."""
+
+    code = "context_overflow"
 
 
 class SandboxUnavailable(MnemeError):

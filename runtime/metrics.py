@@ -38,6 +38,18 @@ class Metrics:
             buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
             registry=registry,
         )
+        self.working_memory_tokens = Counter(
+            "mneme_working_memory_tokens",
+            "Tokens that left working memory, moved up behind such a cut, or were read back",
+            ["kind"],
+            registry=registry,
+        )
+        self.working_memory_peak = Histogram(
+            "mneme_working_memory_peak_tokens",
+            "The most tokens that were live at once in a run that answered",
+            buckets=(256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072),
+            registry=registry,
+        )
         self.append_seconds = Histogram(
             "mneme_event_append_seconds",
             "Duration of a commit to the event log",

@@ -292,6 +292,10 @@ class RunStore:
         rows = await self._db.read(lambda connection: connection.execute(query).all())
         return [Event(row.seq, row.run_id, row.at, parse_payload(row.type, row.data), row.step) for row in rows]
 
+    async def steps(self, run_id: str) -> dict[str, JsonValue]:
+        """What the finished steps of a run returned, by key."""
+        return await self._db.read(lambda connection: run_log.finished_steps(connection, run_id))
+
     async def _all(self, condition: ColumnElement[bool]) -> list[RunRecord]:
         query = select(RUNS).where(condition).order_by(RUNS.c.id)
         rows = await self._db.read(lambda connection: connection.execute(query).all())

@@ -12,9 +12,19 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from runtime.errors import SettingsError
@@ -22,6 +32,7 @@ from runtime.errors import SettingsError
 PREFIX = "MNEME_"
 PACKAGED_MODEL = "smollm2-135m-instruct"
 PACKAGED_ENCODER = "minilm-l6"
+BUILT_IN_TOOLS = ("python", "memory_search")
 # Variables of other programs that are honoured, below their own MNEME_ counterparts.
 FOREIGN = {
     "DATABASE_URL": "database.url",
@@ -67,6 +78,12 @@ class EngineSettings(Section):
         None, description="default: float32 on a CPU that emulates bfloat16, else the model's own"
     )
     omp_threads_bind: str = Field("auto", description="CPU only: VLLM_CPU_OMP_THREADS_BIND")
+    sessions: Literal["resubmit", "in_engine"] = Field(
+        "resubmit", description="in_engine: a plug-in in vLLM holds the KV cache of a session between its calls"
+    )
+    session_idle_s: float = Field(
+        60.0, gt=0, description="in_engine: a session that nobody asks for so long is given up"
+    )
     extra_args: list[str] = []
     ready_timeout_s: float = Field(900.0, gt=0)
 
@@ -167,6 +184,68 @@ class SandboxSettings(Section):
     )
 
 
+class McpServerSettings(Section):
+    """One MCP server: a command that is started and spoken to over its standard streams, or an address."""
+
+    command: str | None = Field(None, min_length=1, description="program to start; exactly one of command and url")
+    args: list[str] = []
+    env: dict[str, SecretStr] = Field({}, description="beside HOME, PATH and the like, nothing else is inherited")
+    cwd: Path | None = None
+    url: str | None = Field(None, pattern=r"^https?://", description="streamable HTTP, e.g. https://tools.example/mcp")
+    headers: dict[str, SecretStr] = {}
+    defaults: dict[str, dict[str, JsonValue]] = Field(
+        {}, description="by tool: parameters that are always sent and that the model neither sees nor sets"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.command is None) == (self.url is None):
+            raise ValueError("expected either `command` or `url`")
+        if self.url is None and self.headers:
+            raise ValueError("`headers` go with `url`; expected `env` for a command")
+        if self.command is None and (self.args or self.env or self.cwd is not None):
+            raise ValueError("`args`, `env` and `cwd` go with `command`; expected `headers` for an url")
+        return self
+
+
+class ToolSettings(Section):
+    """What tools agents may use."""
+
+    mcp: dict[str, McpServerSettings] = Field(
+        {}, description="MCP servers by name, as tables `[tools.mcp.NAME]`; docs/agents.md, Tools"
+    )
+    enabled: list[str] | None = Field(
+        None, description="tools, and servers with all of their tools; default: all built-in ones and all of `mcp`"
+    )
+    connect_timeout_s: float = Field(
+        30.0, gt=0, description="longest wait for an MCP server to start and list its tools"
+    )
+
+    @field_validator("mcp")
+    @classmethod
+    def _names(cls, mcp: dict[str, McpServerSettings]) -> dict[str, McpServerSettings]:
+        for name in mcp:
+            if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", name) or len(name) > 32 or name in BUILT_IN_TOOLS:
+                raise ValueError(
+                    f"server name {name!r}: expected at most 32 of a-z, 0-9, single - and _ inside, and not "
+                    f"{' or '.join(map(repr, BUILT_IN_TOOLS))}"
+                )
+        return mcp
+
+    @field_validator("enabled")
+    @classmethod
+    def _exist(cls, enabled: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        if "mcp" not in info.data:  # it is wrong itself
+            return enabled
+        servers: dict[str, McpServerSettings] = info.data["mcp"]
+        for name in enabled or ():
+            server, _, tool = name.partition("__")
+            if name not in BUILT_IN_TOOLS and not (server in servers and (tool or server == name)):
+                known = ", ".join([*BUILT_IN_TOOLS, *servers])
+                raise ValueError(f"tool {name!r} is unknown; expected one of {known}, or SERVER__TOOL")
+        return enabled
+
+
 class TelemetrySettings(Section):
     """Logs and traces. Never the content of prompts or answers at INFO."""
 
@@ -193,6 +272,7 @@ class Settings(BaseSettings):
     runs: RunSettings = RunSettings()
     evals: EvalSettings = EvalSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    tools: ToolSettings = ToolSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @field_validator("home")
@@ -299,8 +379,9 @@ def load(
 
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
+    known = frozenset(known_keys())
     for origin, layer in layers:
-        for key, value in _leaves(layer):
+        for key, value in _leaves(layer, known):
             _put(merged, key, value)
             origins[key] = origin
     try:
@@ -353,7 +434,8 @@ def _hint(word: str, known: set[str]) -> str:
 
 def _explain(item: Any, origins: Mapping[str, str]) -> str:
     key = ".".join(str(part) for part in item["loc"])
-    origin = next((origins[k] for k in origins if k == key or k.startswith(key + ".")), "default")
+    near = (k for k in origins if k == key or k.startswith(key + ".") or key.startswith(k + "."))
+    origin = next((origins[k] for k in near), "default")
     if item["type"] == "extra_forbidden":
         return f"setting {key!r} ({origin}): unknown{_hint(key, set(known_keys()))}"
     return f"setting {key!r} ({origin}): {item['msg']}, got {_masked(key, item['input'])}"
@@ -363,6 +445,8 @@ def _masked(key: str, value: Any) -> str:
     """A value as an error may show it: without the credentials that belong into it."""
     if key.endswith("api_key"):
         return "a secret"
+    if key.startswith("tools.mcp"):
+        return "a value that may hold secrets"
     return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", repr(value))
 
 
@@ -373,9 +457,10 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[last] = value
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(tree: Mapping[str, Any], known: frozenset[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values by key; a setting that is itself a table is one value."""
     for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
+        if isinstance(value, Mapping) and prefix + name not in known:
+            yield from _leaves(value, known, f"{prefix}{name}.")
         else:
             yield prefix + name, value

@@ -35,6 +35,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "evals.data": "/srv/data",
     "evals.prices": "/etc/mneme/prices.toml",
     "sandbox.workers": 2,
+    "tools.enabled": ["python", "memory_search"],
     "telemetry.otlp_endpoint": "http://127.0.0.1:4318/v1/traces",
 }
 

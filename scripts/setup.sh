@@ -80,6 +80,9 @@ then
   digest_of "$lock" >"$stamp"
 fi
 
+# The libraries of the pages, when npm is here; without them the pages are plain HTML, and this says so.
+if [ "$mode" = test ]; then .venv/bin/python -m api.web.vendor --dev; else .venv/bin/python -m api.web.vendor; fi
+
 if [ "$mode" = test ]; then
   command -v chromium >/dev/null || command -v google-chrome >/dev/null ||
     need chromium "the browser tests drive it"

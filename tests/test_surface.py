@@ -51,6 +51,7 @@ COMMANDS: dict[str, set[str]] = {
     "keys create": {"--expires", "--json", "--scope", "--user"},
     "keys list": {"--json"},
     "keys revoke": {"--json"},
+    "demo-data": {"--json", "--seed", "--small"},
     "doctor": {"--json"},
     "eval run": {
         "--agent",
@@ -112,7 +113,7 @@ COMMANDS: dict[str, set[str]] = {
     "memory delete": {"--json", "--reason"},
     "memory purge": {"--json", "--yes"},
 }
-AGENTS = {"arcmemo", "direct", "best-of-n", "empirical-mcts", "self-consistency"}
+AGENTS = {"arcmemo", "direct", "best-of-n", "empirical-mcts", "self-consistency", "tim"}
 ROUTES = {
     "GET /api/agents",
     "GET /api/agents/{name}",
@@ -141,6 +142,7 @@ ROUTES = {
     "GET /api/memories/{memory_id}/provenance",
     "POST /api/memories/{memory_id}/restore",
     "POST /api/memories/{memory_id}/state",
+    "POST /api/memories/{memory_id}/supersede",
     "POST /api/memories/{memory_id}/transform",
     "GET /api/memories/{memory_id}/uses",
     "GET /api/runs",

@@ -12,7 +12,7 @@ from typing import Final
 
 import typer
 
-from api.cli import agents, db, doctor, evals, keys, mcp, memory, models, run, serve
+from api.cli import agents, db, demo_data, doctor, evals, keys, mcp, memory, models, run, serve
 from api.cli.output import AsJson, print_json, remark
 from runtime.errors import InvalidInput, MnemeError, SettingsError
 
@@ -32,6 +32,7 @@ app.command("worker")(serve.worker)
 app.command("mcp")(mcp.mcp)
 app.command("run")(run.run)
 app.command("demo", hidden=True)(run.demo)
+app.command("demo-data")(demo_data.demo_data)
 app.add_typer(agents.app, name="agents")
 app.add_typer(models.app, name="models")
 app.add_typer(memory.app, name="memory")

@@ -80,5 +80,5 @@ client = OpenAI(base_url="{base}/v1", api_key="none")
 chat = client.chat.completions.create(model="direct", messages=[{{"role": "user", "content": "Say hello."}}])
 print(chat.choices[0].message.content)'
 
-and look at every run on {base}/ui"""
+and look at every run and every memory on {base}/ui (`make serve`, or `.venv/bin/mneme serve`, on the same home)"""
     )

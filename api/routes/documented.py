@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from types import UnionType
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -48,9 +49,22 @@ class PurposeTokens(Documented):
     ms: float
 
 
+class WorkingMemoryTokens(Documented):
+    """At the end of the run: tokens that are live, the most that were, and what was pruned, moved up, read back."""
+
+    live: int
+    peak: int
+    pruned: int
+    reencoded: int
+    recalled: int
+
+
 class RunUsage(Documented):
+    """`working_memory`: of an agent that prunes its own; null for every other."""
+
     total: Tokens
     by_purpose: dict[str, PurposeTokens]
+    working_memory: WorkingMemoryTokens | None
 
 
 class RunMemories(Documented):
@@ -196,7 +210,9 @@ _TEXTS: Final = {
 _ALWAYS: Final = (400, 401, 403, 422, 503)
 
 
-def answers(good: type[BaseModel] | None, *others: int, status: int = 200, text: str = "the answer") -> Responses:
+def answers(
+    good: type[BaseModel] | UnionType | None, *others: int, status: int = 200, text: str = "the answer"
+) -> Responses:
     """The responses of a route: the good one, what every route may say, and `others`."""
     described: dict[str, Any] = {"description": text} | ({"model": good} if good is not None else {})
     problems: Responses = {

@@ -16,6 +16,7 @@ from fastapi import Path as InPath
 from pydantic import AfterValidator, JsonValue
 from starlette.responses import Response
 
+from agents.service import Service
 from api.answers import json_response
 from api.auth import Reader, TheService
 from api.route import Route
@@ -131,6 +132,14 @@ async def list_evals(
     cursor: Cursor = None,
 ) -> Response:
     """The caller's evaluations, newest first."""
+    items, following = await page_of(service, caller, limit=limit, cursor=cursor)
+    return json_response({"items": items, "next": following})
+
+
+async def page_of(
+    service: Service, caller: Identity, *, limit: int, cursor: str | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of the list, and the cursor of the next one."""
 
     def work() -> tuple[list[dict[str, Any]], str | None]:
         home = service.settings.home
@@ -138,8 +147,7 @@ async def list_evals(
         rows = [report.row_of(log) for log in itertools.islice(mine, limit + 1)]
         return rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None
 
-    items, following = await anyio.to_thread.run_sync(work)
-    return json_response({"items": items, "next": following})
+    return await anyio.to_thread.run_sync(work)
 
 
 @router.get("/compare", responses=answers(EvalComparison, 404))

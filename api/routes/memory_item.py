@@ -25,7 +25,14 @@ from api.routes.memory_answers import iso, memory_body, receipt_body
 from api.routes.memory_documented import DeletedBody, LinkBody, MemoryBody, ReceiptBody, StaleProblem
 from api.routes.memory_fields import MemoryId
 from api.routes.memory_reads import difference_body
-from api.routes.memory_wire import EditRequest, LinkRequest, RestoreRequest, StateRequest, TransformRequest
+from api.routes.memory_wire import (
+    EditRequest,
+    LinkRequest,
+    RestoreRequest,
+    StateRequest,
+    SupersedeRequest,
+    TransformRequest,
+)
 from memory.service import Memory
 from memory.types import Actor, MemCube, Version
 from runtime.errors import Conflict, Gone, Stale
@@ -116,6 +123,25 @@ async def move_memory(
     async def work() -> Response:
         async with _both_versions(memory, actor, memory_id):
             cube = await memory.move(actor, memory_id, body.event, expect=seen, reason=body.reason)
+        return await _shown(memory, actor, cube)
+
+    return await once(actor.user_id, work)
+
+
+@router.post("/{memory_id}/supersede", responses=UNTAGGED)
+async def supersede_memory(
+    memory_id: MemoryId,
+    body: SupersedeRequest,
+    seen: MaybeSeen,
+    memory: TheMemory,
+    actor: WritesMemory,
+    once: Idempotent,
+) -> Response:
+    """Let another memory of the vault take the place of this one, which is archived and stays readable."""
+
+    async def work() -> Response:
+        async with _both_versions(memory, actor, memory_id):
+            cube = await memory.supersede(actor, memory_id, body.by, expect=seen, reason=body.reason)
         return await _shown(memory, actor, cube)
 
     return await once(actor.user_id, work)

@@ -52,7 +52,7 @@ async def get_diff(
 @router.get("/{memory_id}/provenance", responses=answers(ProvenanceBody, 404, 410))
 async def get_provenance(memory_id: MemoryId, memory: TheMemory, actor: ReadsMemory) -> Response:
     """The sources of every version, and the links in both directions."""
-    return json_response(_provenance(memory_id, await memory.provenance(actor, memory_id)))
+    return json_response(provenance_body(memory_id, await memory.provenance(actor, memory_id)))
 
 
 def difference_body(memory_id: str, found: Difference) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def difference_body(memory_id: str, found: Difference) -> dict[str, Any]:
     }
 
 
-def _provenance(memory_id: str, found: Provenance) -> dict[str, Any]:
+def provenance_body(memory_id: str, found: Provenance) -> dict[str, Any]:
     return {
         "id": memory_id,
         "provenance": found.provenance_id,

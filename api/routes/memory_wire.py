@@ -189,6 +189,13 @@ class StateRequest(Strict):
     reason: Reason = ""
 
 
+class SupersedeRequest(Strict):
+    """`POST /api/memories/{id}/supersede`."""
+
+    by: MemoryRef
+    reason: Reason = ""
+
+
 class LinkRequest(Strict):
     """`POST /api/memories/{id}/link`."""
 

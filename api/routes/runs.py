@@ -5,7 +5,7 @@ Source: contract §4.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -20,7 +20,7 @@ from api.auth import Reader, Runs, TheService
 from api.idempotency import Idempotent
 from api.route import Route
 from api.routes.documented import EventList, Responses, RunAccepted, RunBody, RunList, answers
-from api.routes.tree_documented import SearchTree
+from api.routes.tree_documented import Tree
 from api.routes.wire import (
     Cursor,
     ForkRequest,
@@ -36,10 +36,15 @@ from api.sse import EventStream, frame, last_event_id
 from runtime.errors import UnknownName
 from runtime.events import Event
 from runtime.runs import TERMINAL, RunRecord, RunStatus
+from runtime.types import JsonObject
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], route_class=Route)
 TREE_PAGE = 1000
-TREE_TYPES = ("memory.read", "node.created", "node.scored", "node.selected", "node.backed_up")
+TREE_TYPES = (
+    *("memory.read", "node.created", "node.scored", "node.selected", "node.backed_up"),
+    *("task.opened", "task.closed", "span.pruned", "span.recalled", "tool.call", "tool.result", "step.completed"),
+)
+At = Annotated[int | None, Query(ge=0, le=2**62, description="the number of an event; the tree as it was behind it")]
 After = Annotated[int, Query(ge=0, le=2**62, description="the number of the last event that is known")]
 
 
@@ -155,17 +160,26 @@ async def fork_run(run_id: RunId, body: ForkRequest, service: TheService, caller
     return await once(caller.user_id, work)
 
 
-@router.get("/{run_id}/tree", responses=answers(SearchTree, 404))
-async def get_tree(run_id: RunId, service: TheService, caller: Reader) -> Response:
-    """The tree that the run has grown so far, from its log; a run of an agent that builds none has none."""
-    run = await service.get(run_id, owner=caller.user_id)
+@router.get("/{run_id}/tree", responses=answers(Tree, 404))
+async def get_tree(run_id: RunId, service: TheService, caller: Reader, at: At = None) -> Response:
+    """The tree that the run has grown so far, from its log, or as it was behind the event `at`; a run of an agent that
+    builds none has none."""
+    return json_response(await tree_of(service, await service.get(run_id, owner=caller.user_id), at=at))
+
+
+async def tree_of(
+    service: Service, run: RunRecord, *, at: int | None = None, lines: Sequence[Event] | None = None
+) -> JsonObject:
+    """The tree of a run; `lines`: of its log, where they were read already. Raises `UnknownName` when its agent builds
+    none."""
     agent = registry.get(run.agent)
     if not isinstance(agent, GrowsTree):
-        raise UnknownName(f"run {run_id!r} has no tree: the agent {run.agent!r} builds none", param="run_id")
-    return json_response(agent.tree(run.spec, await _lines(service, run_id)))
+        raise UnknownName(f"run {run.id!r} has no tree: the agent {run.agent!r} builds none", param="run_id")
+    told = await tree_lines(service, run.id) if lines is None else lines
+    return agent.tree(run.spec, [line for line in told if at is None or line.seq <= at])
 
 
-async def _lines(service: Service, run_id: str) -> list[Event]:
+async def tree_lines(service: Service, run_id: str) -> list[Event]:
     """The lines of the log that a tree is made from."""
     lines: list[Event] = []
     while page := await service.store.events(

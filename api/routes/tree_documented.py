@@ -1,4 +1,4 @@
-"""What `GET /api/runs/{id}/tree` answers, for `/openapi.json`. Source: contract §4; empirical_mcts §2."""
+"""What `GET /api/runs/{id}/tree` answers, for `/openapi.json`. Source: contract §4; empirical_mcts §2; tim §2."""
 
 from __future__ import annotations
 
@@ -52,3 +52,48 @@ class SearchTree(Documented):
     nodes: list[SearchNode]
     comparisons: list[SearchComparison]
     best: int | None
+
+
+class ThreadNode(Documented):
+    """One task. `kind`: in a typed tree; `live`: the model still sees it; `tokens`: of everything that was written in it;
+    `pruned_at`: the event with which it left the working memory; `recalled`: how often it was read back."""
+
+    path: str
+    parent: str | None
+    depth: int
+    kind: str | None
+    title: str
+    thought: str | None
+    tool: str | None
+    conclusion: str | None
+    state: Literal["open", "tool_wait", "in_subtasks", "closed"]
+    live: bool
+    tokens: int
+    pruned_at: int | None
+    recalled: int
+
+
+class MemoryPoint(Documented):
+    """The working memory behind a step, in tokens: what is live, the most that was, what left it so far, what moved up
+    behind such a cut, what was read back. A step of a branch beside others tells of that branch."""
+
+    step: str
+    seq: int
+    at: str
+    live: int
+    peak: int
+    pruned: int
+    reencoded: int
+    recalled: int
+
+
+class ThreadTree(Documented):
+    """The thread tree of a run: its tasks, its working memory over time, and the whole document as far as it has grown."""
+
+    kind: Literal["thread"]
+    nodes: list[ThreadNode]
+    series: list[MemoryPoint]
+    document: dict[str, JsonValue]
+
+
+Tree = SearchTree | ThreadTree

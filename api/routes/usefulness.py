@@ -139,13 +139,13 @@ TOLD: Responses = {
 @router.get("/api/memories/{memory_id}/uses", responses=answers(UsesBody, 404, 410))
 async def get_uses(memory_id: MemoryId, memory: TheMemory, actor: ReadsMemory) -> Response:
     """What showing the memory was measured to change, and the last runs that were shown it and that were not."""
-    return json_response(_uses(await memory.usefulness.uses(actor, memory_id)))
+    return json_response(uses_body(await memory.usefulness.uses(actor, memory_id)))
 
 
 @router.get("/api/vaults/{vault}/usefulness", responses=answers(VaultUsesBody, 404))
 async def get_usefulness(vault: VaultRef, memory: TheMemory, actor: ReadsMemory) -> Response:
     """Which memories of the vault helped most, hurt most and were never measured, and what the vault as a whole is worth."""
-    return json_response(_vault(await memory.usefulness.vault(actor, vault)))
+    return json_response(vault_uses_body(await memory.usefulness.vault(actor, vault)))
 
 
 @router.post("/api/memories/{memory_id}/feedback", responses=TOLD)
@@ -174,7 +174,7 @@ async def give_feedback(
     return await once(actor.user_id, work)
 
 
-def _uses(found: MemoryUses) -> dict[str, Any]:
+def uses_body(found: MemoryUses) -> dict[str, Any]:
     cube = found.memory
     return {
         "id": cube.id,
@@ -189,7 +189,7 @@ def _uses(found: MemoryUses) -> dict[str, Any]:
     }
 
 
-def _vault(found: VaultUses) -> dict[str, Any]:
+def vault_uses_body(found: VaultUses) -> dict[str, Any]:
     return {
         "vault": found.vault_id,
         "explore": found.explore,

@@ -116,7 +116,11 @@ def run_body(run: RunRecord) -> dict[str, Any]:
         "seed": spec["seed"],
         "output": run.output,
         "error": run.error,
-        "usage": {"total": usage_of(run.total_usage), "by_purpose": {k: asdict(v) for k, v in run.usage.items()}},
+        "usage": {
+            "total": usage_of(run.total_usage),
+            "by_purpose": {k: asdict(v) for k, v in run.usage.items()},
+            "working_memory": _working_memory(run.output),
+        },
         "memories": {"read": [], "written": []},
         "attempt": run.attempt,
         "executor": run.executor,
@@ -126,6 +130,12 @@ def run_body(run: RunRecord) -> dict[str, Any]:
         "started_at": None if run.started_at is None else run.started_at.isoformat(),
         "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
     }
+
+
+def _working_memory(output: JsonValue) -> JsonValue:
+    """What an agent that prunes its working memory says of it in the detail of its answer; None for any other."""
+    detail = output.get("detail") if isinstance(output, dict) else None
+    return detail.get("working_memory") if isinstance(detail, dict) else None
 
 
 def memories_of(events: Iterable[Event]) -> dict[str, list[dict[str, Any]]]:

@@ -21,7 +21,7 @@ from memory.codecs import blob
 from memory.tables import BlobRow, EdgeRow, MemoryRow
 from memory.text import normalise
 from memory.tx import Tx
-from memory.types import MemCube
+from memory.types import SEARCHABLE, MemCube
 from runtime.errors import StorageError
 from runtime.telemetry import get_logger
 
@@ -64,6 +64,26 @@ def say_the_same(tx: Tx, fresh: Sequence[MemCube], vault_id: str, source_id: str
             if _one_slot(new, other) and is_near_duplicate(new.content, Other(other.id, other.content, cosine)):
                 pairs.append((-cosine, new.id, other.id))
     return [(new, other) for _, new, other in sorted(pairs)]
+
+
+def same_within(tx: Tx, vault_id: str) -> list[tuple[str, str]]:
+    """Pairs (newer, older) of the newest `COMPARED` claims in use of one vault that say the same, the most similar first."""
+    newest = (
+        select(MemoryRow.seq)
+        .where(MemoryRow.vault_id == vault_id, MemoryRow.state.in_(sorted(SEARCHABLE)), MemoryRow.placed.is_(False))
+        .where(MemoryRow.semantic_type.in_(sorted(CLAIMS)))
+        .order_by(MemoryRow.seq.desc())
+        .limit(COMPARED)
+    )
+    mine = _prints(tx, newest)
+    near = [(mine.seqs[i], mine.seqs[j], cosine) for i, j, cosine in _near(mine, mine) if i > j]
+    cubes = rows.cubes_by_seq(tx, sorted({seq for new, old, _ in near for seq in (new, old)}))
+    pairs: list[tuple[float, str, str]] = []
+    for new_seq, old_seq, cosine in near:
+        new, old = cubes[new_seq], cubes[old_seq]
+        if _one_slot(new, old) and is_near_duplicate(new.content, Other(old.id, old.content, cosine)):
+            pairs.append((-cosine, new.id, old.id))
+    return [(new, old) for _, new, old in sorted(pairs)]
 
 
 @dataclass(frozen=True, slots=True)

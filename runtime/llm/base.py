@@ -105,6 +105,15 @@ class SupportsPinning(Protocol):
 
 
 @runtime_checkable
+class SupportsWindow(Protocol):
+    """Optional ability: the backend knows how many tokens its model can see at once."""
+
+    async def window(self) -> int | None:
+        """Prompt and reply together; None where the server does not tell. Raises `ModelUnavailable`."""
+        ...
+
+
+@runtime_checkable
 class SupportsSchema(Protocol):
     """Optional ability: the backend knows whether its server binds replies to a JSON schema."""
 

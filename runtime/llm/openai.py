@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
 import anyio
@@ -37,6 +37,9 @@ DRAIN_S = 0.1
 KEEP_ALIVE_S = 60.0
 # Two headers that the SDK adds behind `default_headers`.
 LEFT_OUT = {"x-stainless-retry-count": openai.Omit(), "x-stainless-read-timeout": openai.Omit()}
+# The request body for a model name; a parsed event of an answer as a chunk, None when it says nothing.
+BodyFor = Callable[[str], dict[str, Any]]
+ReadEvent = Callable[[object], Chunk | None]
 
 
 class _PlainClient(openai.AsyncOpenAI):
@@ -49,6 +52,11 @@ class _PlainClient(openai.AsyncOpenAI):
 
 def from_settings(model: str | None, settings: Settings) -> OpenAICompatible:
     """The client for `model` on the configured server, or on our own engine when none is configured."""
+    return OpenAICompatible(connect(settings), model, settings.llm_base_url, timeout_s=settings.llm.timeout_s)
+
+
+def connect(settings: Settings) -> openai.AsyncOpenAI:
+    """Connections to the configured server, or to our own engine; nothing is sent yet."""
     llm = settings.llm
     timeout = httpx2.Timeout(llm.idle_timeout_s, connect=llm.connect_timeout_s, pool=llm.timeout_s)
     limits = httpx2.Limits(
@@ -56,14 +64,13 @@ def from_settings(model: str | None, settings: Settings) -> OpenAICompatible:
         max_keepalive_connections=llm.max_connections,
         keepalive_expiry=KEEP_ALIVE_S,
     )
-    client = _PlainClient(
+    return _PlainClient(
         base_url=settings.llm_base_url,
         api_key=llm.api_key.get_secret_value() if llm.api_key else "none",
         max_retries=0,
         timeout=timeout,
         http_client=openai.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, trust_env=False),
     )
-    return OpenAICompatible(client, model, settings.llm_base_url, timeout_s=llm.timeout_s)
 
 
 class OpenAICompatible:
@@ -96,9 +103,18 @@ class OpenAICompatible:
 
     async def models(self) -> Sequence[str]:
         """See `LLM`."""
+        return [*await self._listed()]
+
+    async def window(self) -> int | None:
+        """See `SupportsWindow`; vLLM tells it in its list of models."""
+        return (await self._listed()).get(await self.pin())
+
+    async def _listed(self) -> dict[str, int | None]:
+        """The models of the server, and the window of each that tells it."""
         try:
             page = await self._client.models.list(timeout=10.0)
-            return [model.id for model in page.data]
+            told = {model.id: (model.model_extra or {}).get("max_model_len") for model in page.data}
+            return {name: window if isinstance(window, int) else None for name, window in told.items()}
         except (openai.OpenAIError, httpx2.HTTPError, json.JSONDecodeError, TypeError, AttributeError) as error:
             raise ModelUnavailable(
                 f"model server {self._base_url!r}: cannot list its models: {_words(error)}"
@@ -125,7 +141,7 @@ class OpenAICompatible:
                     self._binds = False
         return self._binds
 
-    async def stream(
+    def stream(
         self,
         messages: Sequence[Message],
         *,
@@ -135,13 +151,23 @@ class OpenAICompatible:
         schema: JsonSchema | None = None,
     ) -> AsyncIterator[Chunk]:
         """See `LLM`."""
-        body = request_body(await self.pin(), messages, sampling, tools, schema)
+        return self.stream_from(
+            "/chat/completions", lambda model: request_body(model, messages, sampling, tools, schema), info, chunk_of
+        )
+
+    async def stream_from(self, path: str, body_for: BodyFor, info: CallInfo, read: ReadEvent) -> AsyncIterator[Chunk]:
+        """Post the body for our model to `path` and yield what `read` makes of the events of the answer.
+
+        `path` is one of the protocol, which is told to stream, or a whole URL, which gets the body as it is. `read` gives
+        a chunk with a `finish_reason` for the event that ends the answer. Raises `ModelError`s only.
+        """
+        body = body_for(await self.pin())
         headers = {"X-Mneme-Purpose": info.purpose, "X-Mneme-Run": info.run_id}
         deadline = time.monotonic() + self._timeout_s
         finished = False
         try:
-            async with _Opened(self, body, headers) as response:
-                async for chunk in _chunks(response):
+            async with _Opened(self, path, body, headers) as response:
+                async for chunk in _chunks(response, read):
                     finished = finished or chunk.finish_reason is not None
                     yield chunk
                     if time.monotonic() > deadline:
@@ -175,16 +201,19 @@ class OpenAICompatible:
 class _Opened:
     """An answer that has begun. Entering sends the request, leaving closes it, whatever has been read."""
 
-    def __init__(self, owner: OpenAICompatible, body: dict[str, Any], headers: dict[str, str]) -> None:
+    def __init__(self, owner: OpenAICompatible, path: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         self._owner = owner
+        self._path = path
         self._body = body
         self._headers = headers
         self._response: httpx2.Response | None = None
 
     async def __aenter__(self) -> httpx2.Response:
-        body = {**self._body, "stream": True}
-        if self._owner._usage_option:
-            body["stream_options"] = {"include_usage": True}
+        body = dict(self._body)
+        if self._path.startswith("/"):
+            body["stream"] = True
+            if self._owner._usage_option:
+                body["stream_options"] = {"include_usage": True}
         if body.get("max_tokens", 0) >= self._owner._too_many:
             del body["max_tokens"]
         try:
@@ -216,7 +245,7 @@ class _Opened:
     async def _send(self, body: dict[str, Any]) -> httpx2.Response:
         # Asked to cast to the bare response, the SDK hands it out unread; its types only know the event streams.
         response: object = await self._owner._client.post(
-            "/chat/completions",
+            self._path,
             content=textsafe.dumps(body).encode(),
             options={"headers": {**self._headers, **LEFT_OUT}},
             cast_to=httpx2.Response,
@@ -226,7 +255,7 @@ class _Opened:
         return cast(httpx2.Response, response)
 
 
-async def _chunks(response: httpx2.Response) -> AsyncIterator[Chunk]:
+async def _chunks(response: httpx2.Response, read: ReadEvent) -> AsyncIterator[Chunk]:
     """Server-sent events to chunks, up to `[DONE]`."""
     if "text/event-stream" not in response.headers.get("content-type", "text/event-stream"):
         await response.aread()
@@ -247,7 +276,7 @@ async def _chunks(response: httpx2.Response) -> AsyncIterator[Chunk]:
         except ValueError as error:
             raise MalformedReply(f"model server: a line of its stream is not JSON: {data[:200]!r}") from error
         events += 1
-        chunk = chunk_of(event)
+        chunk = read(event)
         if chunk is not None:
             answered = answered or chunk.usage is None or chunk.finish_reason is not None
             yield chunk

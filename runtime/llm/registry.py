@@ -15,9 +15,11 @@ from runtime.settings import Settings
 
 BACKENDS = {
     "openai": "runtime.llm.openai:from_settings",
-    "vllm": "runtime.llm.openai:from_settings",
+    "vllm": "gpu.sessions:from_settings",
     "scripted": "runtime.llm.scripted:from_settings",
 }
+# Our own engine is vLLM; its models are named like those of any configured server.
+OWN_ENGINE = "gpu.sessions:own_engine"
 GROUP = "mneme.llms"
 
 
@@ -36,7 +38,7 @@ def resolve(ref: str | None, settings: Settings) -> LLM:
     for point in entry_points(group=GROUP):
         if point.name == backend:
             return cast(Maker, point.load())(model or None, settings)
-    return _load(BACKENDS["openai"])(ref, settings)
+    return _load(OWN_ENGINE if settings.llm.base_url is None else BACKENDS["openai"])(ref, settings)
 
 
 def _load(path: str) -> Maker:

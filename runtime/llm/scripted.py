@@ -14,6 +14,9 @@ The backend of tests and demos, in process (`scripted/echo`, `scripted/<path to 
     first_delay_ms = 20            # before the first
     fault = "die"                  # see `Fault`; `times = 2`: only the first two equal requests
 
+A session of it (runtime/llm/scripted_sessions.py) takes the same rules: `contains` then looks at everything live, and a
+reply must fit what the generation is bound to.
+
 The first rule that matches answers. Without one the reply repeats the last user message, and a request with a JSON
 schema gets the smallest object that fits. `times` counts requests of the same purpose, messages and seed, so that what a
 request gets does not depend on the others around it. Source: ours.
@@ -25,7 +28,8 @@ import json
 import re
 import tomllib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -36,6 +40,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_va
 from runtime.errors import InvalidInput, MalformedReply, ModelOverloaded, ModelRejected, ModelUnavailable
 from runtime.llm.base import CallInfo, Chunk, ToolCallDelta
 from runtime.llm.instance import minimal_instance
+from runtime.llm.scripted_sessions import Asked, ScriptedEngine, ScriptedSession
+from runtime.llm.sessions import Session
+from runtime.llm.shortest import shortest
 from runtime.settings import Settings
 from runtime.types import FinishReason, JsonObject, JsonSchema, Message, Sampling, ToolSpec, Usage
 
@@ -134,6 +141,10 @@ class Script:
             fault=rule.fault,
         )
 
+    def rules_for(self, purpose: str, messages: Sequence[Message]) -> bool:
+        """Whether any rule may speak here; without one the reply is a default."""
+        return any(rule.matches(purpose, messages) for rule in self.rules)
+
     def _takes(self, number: int, rule: Rule, purpose: str, messages: Sequence[Message], said: str) -> bool:
         if not rule.matches(purpose, messages):
             return False
@@ -156,6 +167,7 @@ class Scripted:
     def __init__(self, name: str = "echo", script: Script | None = None) -> None:
         self._name = name
         self._script = script or Script()
+        self._engine = ScriptedEngine(self._say)
 
     @property
     def ref(self) -> str:
@@ -172,6 +184,27 @@ class Scripted:
     async def binds_schema(self) -> bool:
         """See `SupportsSchema`."""
         return True
+
+    @asynccontextmanager
+    async def session(self, messages: Sequence[Message], *, info: CallInfo) -> AsyncIterator[Session]:
+        """See `SupportsSessions`."""
+        yield ScriptedSession(self._engine, messages, self.ref)
+
+    def _say(self, asked: Asked) -> str:
+        """What a generation of a session writes; bound to something, it fits that."""
+        bound, whole = asked.bound, replace(asked.sampling, max_tokens=None)
+        schema = JsonSchema("session", bound.json) if bound is not None and bound.json is not None else None
+        pattern = bound.regex if bound is not None else None
+        try:
+            plan = self._script.plan(asked.info.purpose, [Message("user", asked.text)], whole, schema)
+            ruled = self._script.rules_for(asked.info.purpose, [Message("user", asked.text)])
+            text = "".join(plan.tokens) if ruled or pattern is None else shortest(pattern)
+            if pattern is not None and re.fullmatch(pattern, text) is None:
+                raise ValueError(f"the reply {text[:80]!r} does not fit the pattern {pattern[:200]!r}")
+        except ValueError as error:
+            raise ModelRejected(f"scripted model: {asked.info.purpose}: {error}", status=400) from error
+        raise_at_start(plan.fault)
+        return text
 
     async def stream(
         self,

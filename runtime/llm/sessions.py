@@ -60,6 +60,11 @@ class Session(Protocol):
     def backend(self) -> Literal["resubmit", "in_engine"]: ...
 
     @property
+    def window(self) -> int:
+        """How many live tokens the model can have, those that are being generated among them."""
+        ...
+
+    @property
     def ids(self) -> Sequence[int]:
         """The live token ids, the prompt's first."""
         ...

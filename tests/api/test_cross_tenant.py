@@ -70,6 +70,8 @@ CASES: list[Case] = [
     Case(f"POST {MEMORY}/link", {"to": "{memory_id}"}),
     Case(f"POST {MEMORY}/link", {"to": "{mine}"}),
     Case(f"POST {MEMORY}/link", {"to": "{memory_id}"}, path="/api/memories/{mine}/link"),
+    Case(f"POST {MEMORY}/supersede", {"by": "{mine}"}),
+    Case(f"POST {MEMORY}/supersede", {"by": "{memory_id}"}, path="/api/memories/{mine}/supersede"),
     Case(f"POST {MEMORY}/transform", {"to": "activation"}),
     Case(f"POST {MEMORY}/feedback", {"helpful": True}),
     Case("POST /api/memories", {"content": "x", "vault": "{vault}"}),

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from gpu import engine_env
-from gpu.engine_env import CPU, CUDA, MARKER, Engine, engine_for, ensure_engine, is_complete
+from gpu.engine_env import CPU, CUDA, MARKER, Engine, engine_for, ensure_engine, is_complete, plugin_folder
 from gpu.progress import Progress
 from runtime.errors import EngineError
 from runtime.settings import EngineSettings, Settings
@@ -58,6 +58,17 @@ async def test_one_that_is_whole_is_returned_at_once(tmp_path: Path) -> None:
     news: list[Progress] = []
     assert await ensure_engine(settings(tmp_path), news.append) is CPU
     assert news == []
+
+
+async def test_the_plugin_is_made_beside_a_whole_environment_and_only_when_it_is_asked_for(tmp_path: Path) -> None:
+    pretend(CPU, tmp_path, CPU.digest())
+    await ensure_engine(settings(tmp_path))
+    assert not plugin_folder(tmp_path).exists()
+    asked = Settings(home=tmp_path, engine=EngineSettings(device="cpu", sessions="in_engine"))
+    before = sorted(CPU.folder(tmp_path).rglob("*"))
+    await ensure_engine(asked)
+    assert plugin_folder(tmp_path).is_dir()
+    assert sorted(CPU.folder(tmp_path).rglob("*")) == before
 
 
 async def test_a_failing_install_is_told_with_log_tail_path_and_fix_and_leaves_no_marker(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpu import launch
-from gpu.engine_env import CPU, CUDA
+from gpu.engine_env import CPU, CUDA, Engine, plugin_folder
 from gpu.packaged_models import ModelFolder
 from runtime.settings import EngineSettings, Settings
 
@@ -95,3 +95,20 @@ def test_the_fingerprint_tells_what_is_served_and_not_who_asks() -> None:
     assert launch.vllm(settings(), CPU, LOCAL, environ={"PATH": "/other"}).fingerprint == base
     assert launch.vllm(settings(kv_space_gib=2), CPU, LOCAL, environ=ENVIRON).fingerprint != base
     assert launch.vllm(settings(), CPU, HUB, environ=ENVIRON).fingerprint != base
+
+
+@pytest.mark.parametrize(("engine", "scheduler"), [(CPU, "SessionScheduler"), (CUDA, "AsyncSessionScheduler")])
+def test_sessions_in_the_engine_bring_the_plugin_its_scheduler_and_its_time_out(engine: Engine, scheduler: str) -> None:
+    own = settings(sessions="in_engine", session_idle_s=7.5)
+    made = launch.vllm(own, engine, LOCAL, environ=ENVIRON | {"PYTHONPATH": "/elsewhere"})
+    assert f"--scheduler-cls mneme_vllm.scheduler.{scheduler}" in " ".join(made.command)
+    assert made.env["PYTHONPATH"] == str(plugin_folder(own.home))
+    assert made.env["VLLM_PLUGINS"] == "mneme_sessions"
+    assert made.env["MNEME_SESSION_IDLE_S"] == "7.5"
+
+
+def test_without_sessions_in_the_engine_it_is_started_as_it_comes() -> None:
+    made = launch.vllm(settings(), CPU, LOCAL, environ=ENVIRON | {"PYTHONPATH": "/elsewhere"})
+    assert "--scheduler-cls" not in made.command
+    assert not {"PYTHONPATH", "VLLM_PLUGINS", "MNEME_SESSION_IDLE_S"} & set(made.env)
+    assert launch.vllm(settings(sessions="in_engine"), CPU, LOCAL, environ=ENVIRON).fingerprint != made.fingerprint

@@ -1,5 +1,5 @@
 // The live part of a run's page: rows come rendered and escaped from the server; rows that a restart made void go.
-import { localise, refresh, say } from "./page.js";
+import { address, live, localise, refresh } from "./page.js";
 
 const log = document.getElementById("log");
 const PARTS = ["head", "facts", "result", "usage"];
@@ -54,7 +54,6 @@ function later(wait) {
     planned = 0;
     try {
       await refresh(PARTS);
-      act();
       show();
     } catch {
       later(2000);
@@ -63,58 +62,34 @@ function later(wait) {
 }
 
 function follow() {
-  const root = document.body.dataset.root;
-  const source = new EventSource(`${root}/ui/runs/${log.dataset.run}/rows?after=${log.dataset.last}`);
-  source.onopen = () => say("live");
-  source.onerror = () => say(source.readyState === EventSource.CLOSED ? "" : "reconnecting");
-  source.onmessage = (message) => {
-    const event = JSON.parse(message.data);
+  const { run, last } = log.dataset;
+  live(address(`/ui/runs/${run}/rows?after=${last}`), (event) => {
     if (event.void.length > 0) drop(event.void);
     add(event.html);
     show();
     if (event.end) {
-      source.close();
-      say("");
       answered.clear();
       later(0);
-    } else if (!event.type.endsWith(".delta")) {
-      later(400);
+      return false;
     }
-  };
-}
-
-async function post(action) {
-  const notice = document.getElementById("notice");
-  const root = document.body.dataset.root;
-  const reply = await fetch(`${root}/api/runs/${log.dataset.run}/${action}`, {
-    method: "POST",
-    headers: { "Idempotency-Key": `ui-${Date.now()}-${Math.random().toString(36).slice(2)}` },
+    if (!event.type.endsWith(".delta")) later(400);
+    return true;
   });
-  if (reply.ok) {
-    if (action === "resume") location.reload();
-    else later(0);
-    return;
-  }
-  const problem = await reply.json();
-  notice.textContent = problem.detail;
-  notice.hidden = false;
-}
-
-function act() {
-  for (const button of document.querySelectorAll("[data-action]")) {
-    button.onclick = () => {
-      button.disabled = true;
-      post(button.dataset.action);
-    };
-  }
 }
 
 document.getElementById("quiet").addEventListener("change", (event) => {
   log.classList.toggle("quiet", event.target.checked);
 });
 
+// "Fork from here" in a row opens the dialog with the number of the row's event.
+log.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-fork]");
+  if (!button) return;
+  document.getElementById("fork-event").value = button.closest("li").dataset.seq;
+  document.getElementById("fork").showModal();
+});
+
 for (const row of log.children) keep(row);
-act();
 if (log.dataset.live === "yes") {
   show();
   follow();

@@ -1,7 +1,5 @@
-"""The pages under /ui. Each is a URL, and asked for JSON it gives what it shows: both come from the same function.
-
-A page knows no table: it reads what the API reads. Its live stream sends rows that were rendered here, so a row looks the
-same whether it was there before or came while somebody watched. Source: contract §4; ours.
+"""Runs: the list, one run with its log, two side by side. Its live stream sends rows that were rendered here, so a row
+looks the same whether it was there before or came while somebody watched. Source: contract §4; design ui.
 """
 
 from __future__ import annotations
@@ -10,39 +8,24 @@ from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final, get_args
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from agents import registry
+from agents.base import GrowsTree
 from agents.service import Service
-from api.answers import json_response
 from api.auth import Reader, TheService
 from api.route import Route
-from api.routes.wire import Cursor, PlainText, RunId, run_body
+from api.routes.wire import Cursor, PlainText, RunId, memories_of, run_body
 from api.sse import EventStream, last_event_id
-from api.web import reference
-from api.web.render import STATIC, fragment, page, wants_json
+from api.web.render import fragment, twin
 from api.web.rows import grouped, live_frame, shown_run
-from runtime.errors import InvalidInput, UnknownName
+from runtime.errors import InvalidInput
 from runtime.runs import RESUMABLE, TERMINAL, RunStatus
 
-__all__ = ["STATIC", "open_router", "router"]
-
 router = APIRouter(include_in_schema=False, route_class=Route)
-open_router = APIRouter(include_in_schema=False)
 PAGE: Final = 50
 FIRST_EVENTS: Final = 2000
-
-
-@open_router.get("/ui")
-async def to_ui() -> Response:
-    """Links are relative, so the address ends in a slash."""
-    return RedirectResponse("ui/")
-
-
-@router.get("/ui/")
-async def home(caller: Reader) -> Response:
-    """The runs are the front page."""
-    return RedirectResponse("runs")
+TwoRuns = Annotated[list[PlainText], Query(min_length=2, max_length=2)]
 
 
 @router.get("/ui/runs")
@@ -56,13 +39,11 @@ async def runs_page(
 ) -> Response:
     """The caller's runs, newest first."""
     view = await _runs(service, caller.user_id, agent, status, cursor)
-    if wants_json(request):
-        return json_response(view)
-    return page(
+    return twin(
         request,
         "runs.html",
+        view,
         runs=[shown_run(run) for run in view["items"]],
-        next=view["next"],
         agents=registry.names(),
         statuses=get_args(RunStatus),
         agent=agent,
@@ -72,23 +53,33 @@ async def runs_page(
     )
 
 
+@router.get("/ui/runs/compare")
+async def compare_page(request: Request, service: TheService, caller: Reader, run: TwoRuns) -> Response:
+    """Two runs side by side."""
+    first, second = [await service.get(id_, owner=caller.user_id) for id_ in run]
+    view = {"a": run_body(first), "b": run_body(second)}
+    left, right = shown_run(view["a"]), shown_run(view["b"])
+    return twin(request, "runs_compare.html", view, left=left, right=right, purposes=_side_by_side(left, right))
+
+
 @router.get("/ui/runs/{run_id}")
 async def run_page(run_id: RunId, request: Request, service: TheService, caller: Reader) -> Response:
     """One run and its log, which goes on while somebody looks."""
     view = await _run(service, run_id, caller.user_id)
-    if wants_json(request):
-        return json_response(view)
     run, events = view["run"], view["events"]
-    return page(
+    return twin(
         request,
         "run.html",
-        run=shown_run(run),
+        view,
+        shown=shown_run(run),
         rows=grouped(events),
         last=events[-1]["seq"] if events else 0,
         more=view["next"] is not None,
         live=run["status"] not in TERMINAL or view["next"] is not None,
         may_cancel=run["status"] not in TERMINAL,
         may_resume=run["status"] in RESUMABLE,
+        may_fork=bool(events) and run["status"] in TERMINAL,
+        has_tree=grows_tree(run["agent"]),
     )
 
 
@@ -114,16 +105,9 @@ async def live_rows(
     return EventStream(frames())
 
 
-@open_router.get("/docs")
-async def api_reference(request: Request) -> Response:
-    """The HTTP API, from its own description."""
-    return page(request, "reference.html", groups=reference.groups(request.app.openapi()))
-
-
-@router.get("/ui/{rest:path}")
-async def nowhere(rest: str, caller: Reader) -> Response:
-    """Anything else under /ui."""
-    raise UnknownName(f"there is no page /ui/{rest}; /ui/runs lists the runs")
+def grows_tree(agent: str) -> bool:
+    """Whether runs of that agent have a page with a tree; an agent that is gone has none."""
+    return agent in registry.names() and isinstance(registry.get(agent), GrowsTree)
 
 
 async def _runs(service: Service, owner: str, agent: str, status: str, cursor: str | None) -> dict[str, Any]:
@@ -138,9 +122,15 @@ async def _runs(service: Service, owner: str, agent: str, status: str, cursor: s
 async def _run(service: Service, run_id: str, owner: str) -> dict[str, Any]:
     run = await service.get(run_id, owner=owner)
     events = await service.store.events(run_id, limit=FIRST_EVENTS + 1)
+    touched = await service.store.events(run_id, limit=FIRST_EVENTS, types=("memory.read", "memory.written"))
     shown = [event.wire() for event in events[:FIRST_EVENTS]]
     return {
-        "run": run_body(run),
+        "run": {**run_body(run), "memories": memories_of(touched)},
         "events": shown,
         "next": shown[-1]["seq"] if len(events) > FIRST_EVENTS else None,
     }
+
+
+def _side_by_side(left: dict[str, Any], right: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    a, b = dict(left["purposes"]), dict(right["purposes"])
+    return [(name, a.get(name), b.get(name)) for name in sorted({*a, *b})]

@@ -1,74 +1,17 @@
-"""The pages: what they show, their JSON twins, and in a real browser that they live, escape and fit."""
+"""The pages of runs: what they show, their JSON twins, and in a real browser that they live, escape and act."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from api.web.rows import grouped, question_of
-from tests.api.conftest import Served, serving
-
-SCRIPT = """
-[[rule]]
-contains = "slowly"
-reply = "one two three four five six seven eight nine ten"
-delay_ms = 150
-[[rule]]
-contains = "markup"
-reply = "<script>document.title = 'taken over'</script><img src=x onerror=\\"document.title = 'taken over'\\">"
-[[rule]]
-contains = "refused"
-fault = "400"
-"""
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("pages"), SCRIPT) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if binary is None:
-        pytest.fail("no Chromium on this machine; install the Debian package `chromium`")
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        opened = playwright.chromium.launch(executable_path=binary, args=options)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page on which every complaint of the console, the policy or a script fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    complaints: list[str] = []
-
-    def on_console(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(message.text)
-
-    opened.on("console", on_console)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    yield opened
-    context.close()
-    assert complaints == []
-
-
-def submit(served: Served, text: Any, **body: Any) -> str:
-    reply = served.http.post("/api/runs", json={"agent": "direct", "input": text, **body})
-    assert reply.status_code == 202, reply.text
-    return str(reply.json()["id"])
+from tests.api.conftest import Served
+from tests.api.web.conftest import submit
+from tests.browsing import expected
 
 
 def test_a_page_and_its_twin_show_the_same_runs(served: Served) -> None:
@@ -98,18 +41,6 @@ def test_filters_empty_states_and_errors_say_what_to_do(served: Served) -> None:
         assert (twin.status_code, twin.headers["content-type"]) == (status, "application/problem+json")
 
 
-def test_every_page_forbids_scripts_that_are_not_ours(served: Served) -> None:
-    run_id = submit(served, "x")
-    for path in ("/ui/runs", f"/ui/runs/{run_id}", "/docs", "/ui/nowhere"):
-        reply = served.http.get(path, headers={"Accept": "text/html"})
-        policy = reply.headers["content-security-policy"]
-        assert "default-src 'none'" in policy
-        assert "unsafe" not in policy
-        assert "<script>" not in reply.text
-        assert not re.search(r'(?:src|href)="(?:https?:)?//', reply.text)
-        assert not re.search(r'(?:src|href|action)="/', reply.text), "links are relative, for a sub-path behind a proxy"
-
-
 def test_steps_side_by_side_stay_readable() -> None:
     def said(seq: int, step: str, text: str) -> dict[str, Any]:
         data = {"text": text}
@@ -136,7 +67,7 @@ def test_the_question_of_a_run_is_shown_in_words(value: Any, text: str) -> None:
 @pytest.mark.browser
 def test_a_run_grows_while_somebody_watches(served: Served, page: Page) -> None:
     run_id = submit(served, "slowly please")
-    page.goto(f"{served.url}/ui/runs/{run_id}")
+    page.goto(f"/ui/runs/{run_id}")
     expect(page.locator("#live")).to_have_text("live")
     answer = page.locator("#answer")
     expect(answer).to_contain_text("one")
@@ -155,12 +86,12 @@ def test_a_run_grows_while_somebody_watches(served: Served, page: Page) -> None:
 @pytest.mark.browser
 def test_markup_from_a_model_is_text(served: Served, page: Page) -> None:
     run_id = submit(served, "markup <script>document.title = 'taken over'</script>")
-    page.goto(f"{served.url}/ui/runs/{run_id}")
+    page.goto(f"/ui/runs/{run_id}")
     expect(page.locator("#head .status")).to_have_text("succeeded")
     expect(page.locator("#answer")).to_contain_text("<script>document.title")
     page.reload()
     expect(page.locator("#answer")).to_contain_text("<img src=x onerror")
-    page.goto(f"{served.url}/ui/runs")
+    page.goto("/ui/runs")
     assert "taken over" not in page.title()
     assert page.locator("main img, main script").count() == 0
 
@@ -168,7 +99,7 @@ def test_markup_from_a_model_is_text(served: Served, page: Page) -> None:
 @pytest.mark.browser
 def test_a_run_is_cancelled_and_resumed_from_its_page(served: Served, page: Page) -> None:
     run_id = submit(served, "slowly again")
-    page.goto(f"{served.url}/ui/runs/{run_id}")
+    page.goto(f"/ui/runs/{run_id}")
     expect(page.locator("#answer")).to_contain_text("one")
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#head .status")).to_have_text("cancelled")
@@ -185,7 +116,7 @@ def test_a_run_is_cancelled_and_resumed_from_its_page(served: Served, page: Page
 @pytest.mark.browser
 def test_the_list_follows_its_runs_and_has_keys(served: Served, page: Page) -> None:
     run_id = submit(served, "slowly in the list")
-    page.goto(f"{served.url}/ui/runs")
+    page.goto("/ui/runs")
     row = page.locator("tr", has=page.locator(f"a[href$='{run_id}']"))
     expect(page.locator("#live")).to_have_text("live")
     expect(row.locator(".status")).to_have_text("succeeded", timeout=20_000)
@@ -198,21 +129,46 @@ def test_the_list_follows_its_runs_and_has_keys(served: Served, page: Page) -> N
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [380, 1280])
-def test_pages_fit_and_are_kept_as_pictures(
-    served: Served, browser: Browser, tmp_path: Path, scheme: Any, width: int
-) -> None:
-    run_id = submit(served, {"kind": "math", "problem": "x" * 200}, agent="best-of-n", config={"n": 2})
+def test_a_run_is_forked_from_an_event(served: Served, page: Page) -> None:
+    run_id = submit(served, "for a fork")
     served.ended(run_id)
-    folder = Path(os.environ.get("MNEME_TEST_SCREENSHOTS", tmp_path))
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    for name, path in (("runs", "/ui/runs"), ("run", f"/ui/runs/{run_id}"), ("api", "/docs")):
-        page.goto(served.url + path)
-        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wider <= 0, f"{path} is wider than {width} pixels"
-        shot = folder / f"{name}-{width}-{scheme}.png"
-        page.screenshot(path=shot, full_page=True)
-        assert shot.stat().st_size > 5_000
-    context.close()
+    page.goto(f"/ui/runs/{run_id}")
+    page.locator(".log summary").first.click()
+    page.locator(".log > li", has=page.locator("details[open]")).get_by_role("button", name="Fork from here").click()
+    event = page.locator("#fork-event").input_value()
+    page.locator("#fork").get_by_role("button", name="Fork").click()
+    expect(page).not_to_have_url(re.compile(run_id))
+    expect(page.locator("#head .status")).to_have_text("succeeded", timeout=20_000)
+    forked = served.http.get(f"/api/runs/{page.url.rpartition('/')[2]}").json()
+    assert forked["parent"] == {"run": run_id, "event": int(event)}
+
+
+@pytest.mark.browser
+def test_two_runs_are_picked_and_compared(served: Served, page: Page) -> None:
+    ids = [submit(served, "the first of two"), submit(served, "the second of two")]
+    for run_id in ids:
+        served.ended(run_id)
+    page.goto("/ui/runs")
+    compare = page.get_by_role("button", name="Compare two")
+    expect(compare).to_be_disabled()
+    for run_id in ids:
+        page.locator(f"[data-pick][value='{run_id}']").check()
+    compare.click()
+    expect(page.get_by_role("heading", name="Two runs")).to_be_visible()
+    for text in ("the first of two", "the second of two"):
+        expect(page.locator("main")).to_contain_text(text)
+    twin = served.http.get("/ui/runs/compare", params={"run": ids, "format": "json"}).json()
+    assert [twin["a"]["id"], twin["b"]["id"]] == ids
+
+
+@pytest.mark.browser
+def test_what_the_server_refuses_is_said_on_the_page(served: Served, page: Page) -> None:
+    expected(page, "404")
+    run_id = submit(served, "to be refused something")
+    served.ended(run_id)
+    page.goto(f"/ui/runs/{run_id}")
+    page.evaluate("""async () => {
+        const { call } = await import("../static/page.js");
+        await call("POST", "/api/runs", { agent: "nobody", input: "x" }).catch(() => {});
+    }""")
+    expect(page.locator("#notices .notice.bad")).to_contain_text("no such agent")

@@ -1,0 +1,60 @@
+"""One service with something in it and one browser for each module of page tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.api.conftest import Served, serving
+from tests.browsing import chromium, quiet_page
+
+SCRIPT = """
+[[rule]]
+contains = "slowly"
+reply = "one two three four five six seven eight nine ten"
+delay_ms = 300
+[[rule]]
+contains = "markup"
+reply = "<script>document.title = 'taken over'</script><img src=x onerror=\\"document.title = 'taken over'\\">"
+[[rule]]
+contains = "refused"
+fault = "400"
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service over the scripted model; a module adds what it needs through `served.http`."""
+    with serving(tmp_path_factory.mktemp("pages"), SCRIPT) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """A wide, light page that fails the test when anything complains; `page.goto("/ui/…")`."""
+    with quiet_page(browser, served) as opened:
+        yield opened
+
+
+def submit(served: Served, text: Any, **body: Any) -> str:
+    """Queue a run of `direct`; its id. `served.ended(id)` waits for it."""
+    reply = served.http.post("/api/runs", json={"agent": "direct", "input": text, **body})
+    assert reply.status_code == 202, reply.text
+    return str(reply.json()["id"])
+
+
+def remember(served: Served, content: str, **fields: Any) -> dict[str, Any]:
+    """Store a memory in the default vault; its wire form."""
+    reply = served.http.post("/api/memories", json={"content": content, **fields})
+    assert reply.status_code in (200, 201), reply.text
+    made: dict[str, Any] = reply.json()
+    return made

@@ -1,0 +1,94 @@
+"""What all pages share: they are tight, readable and reachable, wherever the service is mounted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from api.web.navigation import PLACES
+from tests.api.conftest import Served, serving
+from tests.api.web.conftest import remember, submit
+from tests.browsing import check_page, quiet_page
+
+
+@pytest.fixture(scope="module")
+def paths(served: Served) -> dict[str, str]:
+    """Every kind of page, by name."""
+    run_id = submit(served, {"kind": "math", "problem": "x" * 200}, agent="best-of-n", config={"n": 2})
+    served.ended(run_id)
+    other = submit(served, "hello")
+    served.ended(other)
+    memory = remember(served, "The lab is closed on Fridays.", entities=["lab"])
+    return {
+        **{place.section: f"/{place.path}" for place in PLACES},
+        "run": f"/ui/runs/{run_id}",
+        "runs-compare": f"/ui/runs/compare?run={run_id}&run={other}",
+        "context": f"/ui/runs/{run_id}/context",
+        "memory": f"/ui/memories/{memory['id']}",
+        "error": "/ui/nowhere",
+    }
+
+
+def test_every_page_has_a_twin_and_forbids_scripts_that_are_not_ours(served: Served, paths: dict[str, str]) -> None:
+    for name, path in paths.items():
+        reply = served.http.get(path, headers={"Accept": "text/html"})
+        assert reply.status_code == (404 if name == "error" else 200), name
+        policy = reply.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert not re.search(r"<script(?![^>]*\bsrc=)|\sstyle=|\son[a-z]+=", reply.text), name
+        assert not re.search(r'(?:src|href)="(?:https?:)?//', reply.text), name
+        assert not re.search(r'(?:src|href|action)="/', reply.text), "links are relative, for a sub-path behind a proxy"
+        if name != "docs":
+            twin = served.http.get(path, headers={"Accept": "application/json"})
+            assert "json" in twin.headers["content-type"], name
+
+
+def test_a_page_of_another_site_changes_nothing(served: Served) -> None:
+    evil = {"Origin": "http://evil.example"}
+    before = served.http.get("/api/memories").json()["items"]
+    refused = [
+        served.http.post("/api/memories", json={"content": "planted"}, headers=evil),
+        # What a form of another site can send without being asked first: no JSON.
+        served.http.post("/api/memories", content=b'{"content": "planted"}', headers={"Content-Type": "text/plain"}),
+    ]
+    assert [reply.status_code for reply in refused] == [403, 415]
+    assert served.http.get("/api/memories").json()["items"] == before
+
+
+def test_pages_work_below_a_path_of_a_proxy(tmp_path: Path) -> None:
+    with serving(tmp_path, None, server__root_path="/deep/mneme") as below:
+        for page in ("/ui/", "/ui/runs", "/ui/settings", "/docs"):
+            # The proxy takes its prefix away; the browser keeps it.
+            html = below.http.get(page, headers={"Accept": "text/html"}).text
+            links = {urljoin(f"/deep/mneme{page}", one) for one in re.findall(r'(?:href|src|action)="([^"#]+)"', html)}
+            assert len(links) > 10
+            assert all(link.startswith("/deep/mneme/") for link in links), links
+            for link in links:
+                if "/static/" in link:
+                    assert below.http.get(link.removeprefix("/deep/mneme")).status_code == 200, link
+
+
+@pytest.mark.browser
+def test_the_menu_and_the_help_open_by_key_on_a_narrow_screen(served: Served, browser: Browser) -> None:
+    with quiet_page(browser, served, width=380) as page:
+        page.goto("/ui/runs")
+        expect(page.get_by_role("link", name="Vaults")).to_be_hidden()
+        page.get_by_role("button", name="Menu").press("Enter")
+        page.get_by_role("link", name="Vaults").click()
+        expect(page).to_have_url(re.compile("/ui/vaults$"))
+        page.keyboard.press("?")
+        expect(page.locator("#help")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.locator("#help")).to_be_hidden()
+
+
+@pytest.mark.browser
+def test_pages(served: Served, browser: Browser, paths: dict[str, str]) -> None:
+    for name in paths:
+        if name != "error":
+            check_page(browser, served, paths[name], f"frame/{name}")
