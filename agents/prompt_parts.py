@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from agents.memory_block import PROMPT as MEMORIES
 from agents.empirical_mcts.prompting import EXPERIENCES
+from agents.memory_block import PROMPT as MEMORIES
 from agents.replaying import Prompt
 from agents.tim.rendering import TOOLS
 from runtime.llm.estimate import estimate_tokens

@@ -34,6 +34,7 @@ from runtime.llm.structured import schema_of
 from runtime.prompts import PromptFile
 from runtime.retry import RetryPolicy
 from runtime.runs import RunRecord, RunSpec
+from runtime.sandbox.base import Level, Limits, Outcome, Program, Sandbox
 from runtime.types import JsonSchema, Message, Sampling, ToolSpec
 
 PAGE = 1000
@@ -140,6 +141,7 @@ class _Replay(Context):
             done=done,
             remembering=remembering,
             learning=_Learning(parts.memory, spec, record, self._look),
+            sandbox=None if parts.sandbox is None else _Closed(parts.sandbox),
             tooling=tooling.of_run(sandbox=None, remembering=remembering, owner=record.owner),
             owner=record.owner,
         )
@@ -240,6 +242,31 @@ class _Learning(Learning):
         """See `Learning.look`."""
         self._told()
         return await super().look(find)
+
+
+class _Closed:
+    """Stands for the sandbox; no program is run a second time."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    @property
+    def level(self) -> Level:
+        return self._sandbox.level
+
+    async def run(self, program: Program, *, tenant: str, limits: Limits = Limits()) -> Outcome:  # noqa: B008 - frozen
+        """Raises: the question of a step that rests on what a program did is not known."""
+        raise _Over("it rests on what a program did, which is not run a second time")
+
+    async def run_batch(
+        self,
+        programs: Sequence[Program],
+        *,
+        tenant: str,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> list[Outcome]:
+        """See `run`."""
+        raise _Over("it rests on what programs did, which are not run a second time")
 
 
 class _Silent:

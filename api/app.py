@@ -35,6 +35,7 @@ from api.routes import (
     memory_reads,
     pipelines,
     runs,
+    timeline,
     usefulness,
     vaults,
 )
@@ -78,6 +79,7 @@ def create_app(settings: Settings, *, model_server: Probe | None = None) -> Fast
         app.include_router(router)
     for router in (archives.router, pipelines.router, graph.router, jobs.router, audit.router, evals.router):
         app.include_router(router)
+    app.include_router(timeline.router)
     mcp.add_route(app)
     app.mount("/ui/static", StaticFiles(directory=STATIC), name="static")
     for router in (health.router, *pages.ROUTERS):

@@ -80,11 +80,13 @@ def row_of(log: Log) -> dict[str, Any]:
     """One line of the list: quick, from header and summary."""
     header, summary = log.header(), log.summary() or {}
     all_ = summary.get("scores", {}).get("all", {})
+    each = summary.get("cost", {}).get("per_attempt", {})
     return {
         "id": header.id,
         "created_at": header.created_at,
         "suite": header.plan.suite,
         "agent": header.plan.agent,
+        "models": summary.get("models", []),
         "memory": header.plan.memory,
         "control_of": header.control_of,
         "control": header.control,
@@ -95,6 +97,8 @@ def row_of(log: Log) -> dict[str, Any]:
         "accuracy": all_.get("accuracy"),
         "low": all_.get("low"),
         "high": all_.get("high"),
+        "tokens": each.get("tokens"),
+        "seconds": each.get("seconds"),
     }
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
-from gpu.sessions import Resubmitted, Written, bound_body, sampling_body
+from gpu.session_wire import Written, bound_body, sampling_body
+from gpu.sessions import Resubmitted
 from runtime.errors import MalformedReply, ModelError, ModelOverloaded, ModelRejected, ModelUnavailable
 from runtime.llm.base import CallInfo, Chunk
 from runtime.llm.fold import closing

@@ -26,9 +26,9 @@ from memory.incidence import entity_key
 from memory.indices.csr import HUB
 from memory.lifecycle import lifetime_over
 from memory.rows import IN_ONE_QUERY
-from memory.tables import EdgeRow, EntityRow, IncidenceRow, MemoryRow
+from memory.tables import EdgeRow, EntityRow, IncidenceRow, MemoryRow, MemoryUse
 from memory.tx import Tx
-from memory.types import SEARCHABLE, Actor, Edge, MemCube, SemanticType, State
+from memory.types import INDEXED, SEARCHABLE, Actor, Edge, MemCube, SemanticType, State
 from memory.vault import grants
 from runtime.errors import Gone, InvalidInput, UnknownName
 
@@ -58,6 +58,8 @@ class Hyperedge:
     semantic_type: SemanticType
     title: str
     state: State
+    recorded_at: datetime
+    uses: int
     entities: tuple[str, ...]
 
 
@@ -72,9 +74,21 @@ class Neighbourhood:
     truncated: bool
 
 
-async def around_memory(core: Core, actor: Actor, memory_id: str, *, hops: int = 1, limit: int = 100) -> Neighbourhood:
+@dataclass(frozen=True, slots=True)
+class Landmarks:
+    """The entities that most memories of a vault name, and the memories that were used most; each the most first."""
+
+    vault_id: str
+    entities: tuple[Node, ...]
+    memories: tuple[Hyperedge, ...]
+
+
+async def around_memory(
+    core: Core, actor: Actor, memory_id: str, *, hops: int = 1, limit: int = 100, whole: bool = False
+) -> Neighbourhood:
     """The memory, whatever its state, and those that are at most `hops` shared entities away; `limit` in all.
 
+    `whole`: with those that typed links lead to, and with archived and merged ones, which a search finds only on request.
     Raises `UnknownName`, `Gone` for one that was deleted or has expired, `InvalidInput`.
     """
     _check(hops, limit)
@@ -84,7 +98,7 @@ async def around_memory(core: Core, actor: Actor, memory_id: str, *, hops: int =
         over = lifetime_over(cube.state, cube.expires_at, cube.sensitivity, tx.now)
         if cube.state in {"deleted", "expired"} or over:
             raise Gone(f"memory {memory_id!r} was deleted or has expired; its content is not shown")
-        found = _Found(tx, allowed, limit)
+        found = _Found(tx, allowed, limit, INDEXED if whole else SEARCHABLE)
         found.add([cube])
         found.walk(found.entities(), hops)
         return found.answer(), allowed
@@ -93,12 +107,12 @@ async def around_memory(core: Core, actor: Actor, memory_id: str, *, hops: int =
 
 
 async def around_entity(
-    core: Core, actor: Actor, name: str, vault: str, *, hops: int = 1, limit: int = 100
+    core: Core, actor: Actor, name: str, vault: str, *, hops: int = 1, limit: int = 100, whole: bool = False
 ) -> Neighbourhood:
     """The memories of the vault that name the entity (the first hop), and those that share entities with them.
 
-    Raises `UnknownName` for a vault that the actor may not read, and for an entity that nothing names which the actor
-    may find; `InvalidInput`.
+    `whole` as for a memory. Raises `UnknownName` for a vault that the actor may not read, and for an entity that nothing
+    names which the actor may find; `InvalidInput`.
     """
     _check(hops, limit)
 
@@ -106,7 +120,7 @@ async def around_entity(
         allowed = access.vault(tx, vault, "read")
         same = (EntityRow.vault_id == allowed.vault.id, EntityRow.key == entity_key(name))
         start = tx.connection.execute(select(EntityRow.id).where(*same)).scalars().all()
-        found = _Found(tx, allowed, limit)
+        found = _Found(tx, allowed, limit, INDEXED if whole else SEARCHABLE)
         found.walk(start, hops, named=True)
         if not found.cubes:
             raise UnknownName(f"entity {name!r}: not found in vault {vault!r}; check how it is written")
@@ -115,7 +129,33 @@ async def around_entity(
     return await _read(core, actor, work)
 
 
-async def _read(core: Core, actor: Actor, work: Callable[[Tx], tuple[Neighbourhood, Access]]) -> Neighbourhood:
+async def landmarks(core: Core, actor: Actor, vault: str | None = None, *, limit: int = 24) -> Landmarks:
+    """Where to begin in a vault. Raises `UnknownName` for one that the actor may not read."""
+    await core.default_vault(actor)
+
+    def work(tx: Tx) -> tuple[Landmarks, Access]:
+        allowed = access.vault(tx, vault or access.DEFAULT, "read")
+        found = _Found(tx, allowed, limit, SEARCHABLE)
+        named = select(EntityRow.id, EntityRow.name).where(EntityRow.vault_id == allowed.vault.id)
+        most = tx.connection.execute(named.order_by(EntityRow.degree.desc(), EntityRow.id).limit(2 * limit)).all()
+        degree = found.degrees([row.id for row in most])
+        nodes = [Node(_node_id(row.id), row.name, degree[row.id]) for row in most if degree[row.id]]
+        nodes.sort(key=lambda node: -node.degree)
+        used = rows.SELECT.where(MemoryRow.vault_id == allowed.vault.id, MemoryRow.state.in_(SEARCHABLE))
+        uses = func.coalesce(MemoryUse.uses, 0)
+        cubes = [
+            rows.cube(row, tx.now)
+            for row in tx.connection.execute(used.order_by(uses.desc(), MemoryRow.seq.desc()).limit(4 * limit))
+        ]
+        found.add(
+            islice((cube for cube in cubes if found.may_see(cube.state, cube.expires_at, cube.sensitivity)), limit)
+        )
+        return Landmarks(allowed.vault.id, tuple(nodes[:limit]), found.answer().edges), allowed
+
+    return await _read(core, actor, work)
+
+
+async def _read(core: Core, actor: Actor, work: Callable[[Tx], tuple[T, Access]]) -> T:
     found, allowed = await core.read(actor, work)
     if allowed.metered:
         await core.write(actor, lambda tx: grants.spend(tx, [allowed]))
@@ -133,10 +173,11 @@ class _Found:
     """The memories of an answer while it grows. Entities belong to one vault, so a walk stays in the one that was
     decided on."""
 
-    def __init__(self, tx: Tx, allowed: Access, limit: int) -> None:
+    def __init__(self, tx: Tx, allowed: Access, limit: int, states: Collection[State]) -> None:
         self._tx = tx
         self._allowed = allowed
         self._limit = limit
+        self._states = states
         self._truncated = False
         self._names: dict[int, list[int]] = {}
         self.cubes: dict[int, MemCube] = {}
@@ -154,6 +195,8 @@ class _Found:
             for entity, seq in self._members(through):
                 if seq not in self.cubes:
                     nearness[seq] += 1 / log2(1 + degree[entity])
+            for seq in self._linked():
+                nearness[seq] += 1
             visible = self._visible(sorted(nearness, key=lambda seq: (-nearness[seq], -seq)))
             self.add(islice(visible, self._limit - len(self.cubes)))
             if next(visible, None) is not None:
@@ -175,7 +218,7 @@ class _Found:
     def answer(self) -> Neighbourhood:
         """What was found."""
         entities = self.entities()
-        degree = self._degrees(entities)
+        degree = self.degrees(entities)
         nodes = [
             Node(_node_id(row.id), row.name, degree[row.id])
             for row in self._where(EntityRow.id, entities, EntityRow.name)
@@ -187,6 +230,8 @@ class _Found:
                 cube.semantic_type,
                 cube.title or shorten(cube.content, LABEL, placeholder=" …"),
                 cube.state,
+                cube.recorded_at,
+                cube.uses,
                 tuple(_node_id(entity) for entity in sorted(self._names.get(seq, ()))),
             )
             for seq, cube in self.cubes.items()
@@ -203,22 +248,34 @@ class _Found:
             for row in found[:most]:
                 yield row.entity_id, row.memory_seq
 
+    def _linked(self) -> list[int]:
+        """The memories of this vault that a typed link joins to one of the answer, when the answer is to be whole."""
+        if self._states is SEARCHABLE:
+            return []
+        ids = sorted(cube.id for cube in self.cubes.values())
+        other = {row.dst_id for row in self._where(EdgeRow.src_id, ids, EdgeRow.dst_id)}
+        other |= {row.src_id for row in self._where(EdgeRow.dst_id, ids, EdgeRow.src_id)}
+        here = (MemoryRow.seq, MemoryRow.vault_id)
+        joined = self._where(MemoryRow.id, sorted(other.difference(ids)), *here)
+        return [row.seq for row in joined if row.vault_id == self._allowed.vault.id]
+
     def _visible(self, seqs: Sequence[int]) -> Iterator[MemCube]:
         """The memories that may be shown, in this order, read as they are asked for."""
         for part in _parts(seqs):
             there = rows.cubes_by_seq(self._tx, part)
             for cube in (there[seq] for seq in part if seq in there):
-                if self._may_see(cube.state, cube.expires_at, cube.sensitivity):
+                if self.may_see(cube.state, cube.expires_at, cube.sensitivity):
                     yield cube
 
-    def _may_see(self, state: State, expires_at: datetime | None, sensitivity: Collection[str]) -> bool:
+    def may_see(self, state: State, expires_at: datetime | None, sensitivity: Collection[str]) -> bool:
+        """Whether a memory with these fields may be in the answer."""
         over = lifetime_over(state, expires_at, sensitivity, self._tx.now)
-        return state in SEARCHABLE and not over and self._allowed.sees(tuple(sensitivity))
+        return state in self._states and not over and self._allowed.sees(tuple(sensitivity))
 
-    def _degrees(self, entities: Sequence[int]) -> Counter[int]:
+    def degrees(self, entities: Sequence[int]) -> Counter[int]:
         """How many visible memories name each entity. The database counts those that are not sensitive."""
         alive = (
-            MemoryRow.state.in_(SEARCHABLE),
+            MemoryRow.state.in_(self._states),
             or_(MemoryRow.expires_at.is_(None), MemoryRow.expires_at > self._tx.now, MemoryRow.state == "frozen"),
         )
         counted = Counter[int]()
@@ -230,7 +287,7 @@ class _Found:
                 counted[entity] += count
             columns = (MemoryRow.state, MemoryRow.expires_at, MemoryRow.sensitivity)
             for row in self._tx.connection.execute(joined.add_columns(*columns).where(MemoryRow.sensitivity != [])):
-                counted[row.entity_id] += self._may_see(row.state, row.expires_at, row.sensitivity)
+                counted[row.entity_id] += self.may_see(row.state, row.expires_at, row.sensitivity)
         return counted
 
     def _links(self) -> Iterator[Edge]:

@@ -23,7 +23,7 @@ from memory.types import Actor
 from runtime.errors import Gone
 from runtime.tables import Run, RunEvent
 
-MOST: Final = 50
+MOST: Final = 500
 
 
 @dataclass(frozen=True, slots=True)

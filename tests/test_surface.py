@@ -155,6 +155,7 @@ ROUTES = {
     "GET /api/runs/{run_id}/stream",
     "GET /api/runs/{run_id}/tree",
     "POST /api/runs/{run_id}/wait",
+    "GET /api/timeline",
     "GET /api/vaults",
     "POST /api/vaults",
     "POST /api/vaults/compose",

@@ -14,6 +14,7 @@ import json
 from functools import partial
 from typing import ClassVar, Final, Self
 
+import anyio.to_thread
 from pydantic import JsonValue
 
 from agents.base import Answer, Step
@@ -81,6 +82,7 @@ from runtime.working_memory import Cut
 
 UNIT: Final = "answer"
 UNPARSABLE: Final = "error: unparsable step"
+NO_THOUGHT: Final = "(no thought)"
 PARAMETER_TOKENS: Final = 2_048
 LAST_THOUGHT_TOKENS: Final = 128
 
@@ -196,10 +198,9 @@ class Executor:
             tree, reply = branch.tree, said.reply
             opened = path if tree.branch == path else tree.open(path.rpartition(".")[0] or None)
             assert opened == path
-            can = self._places.can(branch, path, reply.task_kind if reply else "", alone=alone, ending=said.ending)
             if reply is None:
-                told: list[AnyPayload] = [TaskOpened(path=path, title=title or "", detail=figures(tree))]
-                return [*told, *self._concluded(branch, path, can, None, 0, alone=alone, done=done)]
+                return self._unread(branch, path, title or "", alone=alone, ending=said.ending, done=done)
+            can = self._places.can(branch, path, reply.task_kind, alone=alone, ending=said.ending)
             name = self._places.named(path, reply.task_kind, reply.title or title or "")
             action = reply.action
             rest = _written(action)
@@ -289,11 +290,11 @@ class Executor:
             nonlocal lost, draft
             reply = said.reply
             if reply is not None and draft is None:
-                lost = missing(results, _text(reply.conclusion))
+                lost = await _missing(results, reply)
                 if lost:
                     draft = reply
                     return [CheckFailed(name=f"{path}.conclusion", detail=compact({"missing": [*lost]}))]
-            if reply is None or (lost and len(missing(results, _text(reply.conclusion))) > len(lost)):
+            if reply is None or (lost and len(await _missing(results, reply)) > len(lost)):
                 reply = draft  # the second try said less than the first
             (tokens,) = shares([_written(reply)], said.tokens)
             return self._concluded(branch, path, can(said.ending), reply, tokens, alone=alone, done=done)
@@ -409,6 +410,27 @@ class Executor:
             *(cut_event(tree, each) for each in cuts),
         ]
 
+    def _unread(
+        self,
+        branch: Branch,
+        path: str,
+        title: str,
+        *,
+        alone: bool,
+        ending: bool,
+        done: list[UseTool | Descend | bool],
+    ) -> list[AnyPayload]:
+        """Close a task of which nothing could be read. The document stays one of its schema."""
+        can = self._places.opening(branch, path, alone=alone, ending=ending)[0]
+        name = self._places.named(path, can.kind, title)
+        if name:
+            branch.tree.write(path, "title", name, estimate_tokens(name))
+        tokens = estimate_tokens(NO_THOUGHT)
+        branch.tree.write(path, "thought", NO_THOUGHT, tokens)
+        detail: JsonObject = {"thought": NO_THOUGHT, "tokens": tokens, **figures(branch.tree)}
+        opened = TaskOpened(path=path, title=name, detail=detail)
+        return [opened, *self._concluded(branch, path, can, None, 0, alone=alone, done=done)]
+
     def _answered(
         self, branch: Branch, value: JsonValue, tokens: int, *, cut: bool, end: list[Answer]
     ) -> list[AnyPayload]:
@@ -481,6 +503,11 @@ def _format_of(sampling: JsonObject) -> JsonObject | None:
     named = asked.get("json_schema") if isinstance(asked, dict) else None
     schema = named.get("schema") if isinstance(named, dict) else None
     return schema if isinstance(schema, dict) else None
+
+
+async def _missing(results: list[str], reply: Concluded) -> tuple[str, ...]:
+    """What a conclusion lacks; long results take longer to read than the event loop may wait."""
+    return await anyio.to_thread.run_sync(missing, results, _text(reply.conclusion))
 
 
 def _text(conclusion: JsonValue) -> str:

@@ -50,8 +50,8 @@ class Places:
         kinds = self._typed.next_kinds(self._kinds.get(owner), number - 1)
         return [self.can(branch, path, kind, alone=alone, ending=ending) for kind in kinds]
 
-    def can(self, branch: Branch, path: str, kind: str, *, alone: bool, ending: bool) -> Can:
-        """For a task of that kind ("" in a free tree)."""
+    def can(self, branch: Branch, path: str, kind: str, *, alone: bool, ending: bool, called: bool = False) -> Can:
+        """For a task of that kind ("" in a free tree). `called`: its tool has answered."""
         owner, number = _split(path)
         tools = self._live(branch)
         descend = self._config.max_children if path.count(".") + 1 < self._config.max_depth else 0
@@ -63,18 +63,21 @@ class Places:
             )
             shape = self._typed.kinds[kind].subtasks
             at_once = 1 if shape is None or shape.order is not None else descend
+            own = tuple(tool for tool in tools if tool.name in allowed)
+            calls = bool(own) and self._typed.kinds[kind].must_call and not called
             can = replace(
                 can,
-                tools=tuple(tool for tool in tools if tool.name in allowed),
-                descend=min(descend, at_once) if deeper else 0,
-                conclude=not (deeper and descend),
+                tools=own,
+                descend=min(descend, at_once) if deeper and not calls else 0,
+                conclude=not (deeper and descend) and not calls,
                 conclusion_schema=self._typed.conclusion_schema(kind),
             )
         return can.concluding() if ending or branch.ending == owner else can
 
     def after_tool(self, branch: Branch, path: str, *, alone: bool, ending: bool) -> Can:
         """For a task whose tool has answered."""
-        return replace(self.can(branch, path, self._kinds.get(path, ""), alone=alone, ending=ending), tools=())
+        kind = self._kinds.get(path, "")
+        return replace(self.can(branch, path, kind, alone=alone, ending=ending, called=True), tools=())
 
     def after_list(self, branch: Branch, path: str, *, alone: bool, ending: bool) -> Can:
         """For a task whose list is finished."""

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any, ClassVar, Final
 
+import anyio.to_thread
 from pydantic import JsonValue
 
 from agents.base import Answer, Step
@@ -28,13 +29,14 @@ from agents.graphs import Work
 from agents.tim import grammar
 from agents.tim.calls import SHORT_RESULT_TOKENS
 from agents.tim.config import REPLY_TOKENS, TimConfig
-from agents.tim.executor import PARAMETER_TOKENS, UNPARSABLE, Executor, results_below
+from agents.tim.executor import NO_THOUGHT, PARAMETER_TOKENS, UNPARSABLE, Executor, results_below
 from agents.tim.forgetting import missing
 from agents.tim.guards import min_conclusion, relief, shorten
 from agents.tim.parallel import Branch
 from agents.tim.rendering import STREAM, compact, shown
 from agents.tim.schemas import Can, Conclude, Descend, UseTool
 from agents.tim.tree import ANSWER, SHORTENED, cut_event, figures
+from agents.tim.typed import TypedTree
 from agents.tim.writing import Document, Piece
 from runtime.errors import ContextOverflow, InvalidInput
 from runtime.events import AnyPayload, CheckFailed, ReasoningDelta, SpanPruned, TaskOpened
@@ -43,10 +45,9 @@ from runtime.llm.estimate import estimate_tokens
 from runtime.llm.sessions import SupportsSessions
 from runtime.prompts import PromptFile
 from runtime.threads import ThreadTree
-from runtime.types import JsonObject
+from runtime.types import JsonObject, Message
 
 CHOICE_TOKENS: Final = 96
-NO_THOUGHT: Final = "(no thought)"
 Then = Callable[[str, int], Awaitable[list[AnyPayload]]]
 
 
@@ -62,7 +63,7 @@ async def stream_answer(work: Work) -> JsonObject:
         )
     stream = await Streamed.open(work, config)
     async with llm.session(stream.prompt, info=CallInfo("tim.open", work.ctx.run_id)) as session:
-        stream.use(Document(session, work.ctx.run_id, list(stream.prompt)))
+        stream.use(Document(session, work.ctx.run_id, stream.prompt))
         return await stream.run()
 
 
@@ -73,9 +74,16 @@ class Streamed(Executor):
     _text: Document
 
     @property
-    def prompt(self) -> tuple[Any, ...]:
-        """The messages that the document follows."""
-        return self._first
+    def prompt(self) -> list[Message]:
+        """The messages that the document follows. What the caller says of kinds of tasks stands at the end of the rules:
+        there is no later place for it."""
+        rules, *request = self._first
+        kinds = TypedTree.parse(self._config.tree).kinds if self._config.tree is not None else {}
+        hints = [f"- {name}: {kind.hint}" for name, kind in kinds.items() if kind.hint]
+        if hints:
+            said = "\n".join(["The title of a task is its kind. What a task of a kind is about:", *hints])
+            rules = Message("system", f"{rules.text}\n\n{said}")
+        return [rules, *request]
 
     def use(self, text: Document) -> None:
         """Write into this document, which is empty."""
@@ -100,21 +108,22 @@ class Streamed(Executor):
         ending = await self._fit(branch)
         cans = self._places.opening(branch, path, alone=False, ending=ending)
         await self._text.put("{")
-        kind = await self._kind(branch, path, [can.kind for can in cans])
+        kind, title_tokens = await self._kind(branch, path, [can.kind for can in cans])
         name = self._places.named(path, kind, "")
         notice = "".join(f"{note} " for note in branch.notes)
         branch.notes.clear()
         await self._text.put('"thought":"' + _inner(notice))
 
         async def thought(said: str, tokens: int) -> list[AnyPayload]:
-            tree, text = branch.tree, notice + grammar.literal(said)
+            tree, own = branch.tree, grammar.literal(said)
+            text = notice + own
             opened = tree.open(path.rpartition(".")[0] or None)
             assert opened == path
             if name:
-                tree.write(path, "title", name, 1)
+                tree.write(path, "title", name, title_tokens)
             tree.write(path, "thought", text, tokens)
-            self._heed(branch, path, branch.guards.note_thought(text))
-            detail: JsonObject = {"thought": text, "tokens": tokens, **({"kind": kind} if kind else {})}
+            self._heed(branch, path, branch.guards.note_thought(own))
+            detail: JsonObject = {"thought": text, "tokens": title_tokens + tokens, **({"kind": kind} if kind else {})}
             heading = f"[{path} {name}]" if name else f"[{path}]"
             return [
                 TaskOpened(path=path, title=name, detail={**detail, **figures(tree)}),
@@ -216,7 +225,7 @@ class Streamed(Executor):
             nonlocal said, count
             said, count = text, tokens
             told: list[AnyPayload] = []
-            lost = self._lost(branch, path, grammar.literal(text)) if schema is None else ()
+            lost = await self._lost(branch, path, grammar.literal(text)) if schema is None else ()
             if lost:
                 said = f'{text[:-1]} {_inner("Also: " + "; ".join(lost))}"'
                 count = await self._text.rewrite(start, text, said)
@@ -242,13 +251,14 @@ class Streamed(Executor):
         self._text.forget(branch.tree.nodes)
         return more
 
-    async def _kind(self, branch: Branch, path: str, kinds: list[str]) -> str:
-        """The kind of a task of a typed tree, written as its title; "" in a free tree."""
+    async def _kind(self, branch: Branch, path: str, kinds: list[str]) -> tuple[str, int]:
+        """The kind of a task of a typed tree, written as its title, and the tokens of it; nothing in a free tree."""
         if not any(kinds):
-            return ""
+            return "", 0
         options = {f"{compact(kind)},": kind for kind in kinds}
-        await self._text.put('"title":')
-        return options[await self._choose(branch, f"{path}.kind", "tim.open", [*options])]
+        start = (await self._text.put('"title":')).end
+        kind = options[await self._choose(branch, f"{path}.kind", "tim.open", [*options])]
+        return kind, self._text.live - start
 
     async def _choose(self, branch: Branch, key: str, purpose: str, options: list[str]) -> str:
         """One of several literal texts; where there is only one, nobody is asked."""
@@ -287,11 +297,12 @@ class Streamed(Executor):
 
     # -- the window ----------------------------------------------------------------------------------------------------
 
-    def _lost(self, branch: Branch, path: str, conclusion: str) -> tuple[str, ...]:
+    async def _lost(self, branch: Branch, path: str, conclusion: str) -> tuple[str, ...]:
         """What a conclusion would lose of what its list found."""
         if not (self._config.verify_forgetting and self._config.prune and branch.tree.nodes[path].children):
             return ()
-        return tuple(missing(results_below(branch.tree, path), conclusion))
+        found = results_below(branch.tree, path)
+        return await anyio.to_thread.run_sync(missing, found, conclusion)
 
     @property
     def _limit(self) -> int:

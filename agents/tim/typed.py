@@ -58,9 +58,11 @@ class Shape(_Edge):
 
 
 class Kind(_Edge):
-    """One kind of task. `conclusion` is the JSON schema of its conclusion, null for text."""
+    """One kind of task. `must_call`: nothing comes before the call of one of its tools, as long as the run may call any.
+    `conclusion` is the JSON schema of its conclusion, null for text."""
 
     tools: tuple[Tool, ...] = ()
+    must_call: bool = False
     hint: str = Field("", max_length=4_000)
     subtasks: Shape | None = None
     conclusion: JsonObject | None = None
@@ -90,6 +92,9 @@ class TypedTree(_Edge):
                 if name not in self.kinds:
                     known = ", ".join(self.kinds)
                     raise ValueError(f"{key} names the kind {name!r}, which is not in 'kinds'; known: {known}")
+        for name, kind in self.kinds.items():
+            if kind.must_call and not kind.tools:
+                raise ValueError(f"kinds.{name}: 'must_call' needs 'tools' to call one of")
         levels = self._levels(len(self.kinds) + 1)
         reached = {name for level in levels for name in level}
         if lost := [name for name in self.kinds if name not in reached]:

@@ -181,23 +181,34 @@ def compare(
 @app.command()
 def export(
     id_: Id,
-    format_: Annotated[Literal["inspect"], typer.Option("--format", help="Inspect's eval log, as JSON.")] = "inspect",
+    format_: Annotated[
+        Literal["inspect", "html"],
+        typer.Option("--format", help="Inspect's eval log as JSON, or the report as one HTML file for sharing."),
+    ] = "inspect",
     file: Annotated[
-        Path | None, typer.Option("-o", "--file", help="Where to; default: ID.json, `-` for stdout.")
+        Path | None,
+        typer.Option("-o", "--file", "--out", help="Where to; default: ID.json or ID.html, `-` for stdout."),
     ] = None,
+    prices: PriceTable = None,
 ) -> None:
-    """Write an evaluation in the format of another program."""
-    from evals.export_inspect import exported
-    from runtime import textsafe
+    """Write an evaluation in the format of another program, or as a page that needs nothing else."""
+    settings, log = _found(id_)
+    if format_ == "html":
+        from api.web.evaluations import html
 
-    _, log = _found(id_)
-    text = textsafe.dumps(exported(log))
+        text, ending = html(settings.home, log, _prices(prices, settings)), "html"
+    else:
+        from evals.export_inspect import exported
+        from runtime import textsafe
+
+        text, ending = textsafe.dumps(exported(log)), "json"
     if file is not None and str(file) == "-":
         print(text)
         return
-    path = file or Path(f"{log.id}.json")
+    path = file or Path(f"{log.id}.{ending}")
     try:
-        path.write_text(text, encoding="utf-8")
+        # Half a surrogate pair, which a model may write, is no UTF-8; JSON escapes it.
+        path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise InvalidInput(
             f"--file {str(path)!r}: {error}; expected a file that can be written", param="file"

@@ -53,12 +53,14 @@ Cursor = Annotated[
 
 
 class EvalRow(Documented):
-    """One line of the list. `accuracy` with its 95 % interval, null before the first attempt."""
+    """One line of the list. `accuracy` with its 95 % interval, `tokens` and `seconds` of an attempt; null before the
+    first summary."""
 
     id: str
     created_at: datetime
     suite: str
     agent: str
+    models: list[str]
     memory: str
     control_of: str | None
     control: str | None
@@ -69,6 +71,8 @@ class EvalRow(Documented):
     accuracy: float | None
     low: float | None
     high: float | None
+    tokens: float | None
+    seconds: float | None
 
 
 class EvalList(Documented):
@@ -157,8 +161,8 @@ async def compare_evals(service: TheService, caller: Reader, a: EvalRef, b: Eval
     def work() -> dict[str, JsonValue]:
         home = service.settings.home
         for id_ in (a, b):
-            _found(home, id_, caller)
-        return report.compared(home, a, b).to_json(_prices(service.settings))
+            log_of(home, id_, caller)
+        return report.compared(home, a, b).to_json(prices_of(service.settings))
 
     return json_response(await anyio.to_thread.run_sync(work))
 
@@ -169,12 +173,13 @@ async def get_eval(eval_id: EvalId, service: TheService, caller: Reader) -> Resp
 
     def work() -> dict[str, Any]:
         home = service.settings.home
-        return report.full(home, _found(home, eval_id, caller), _prices(service.settings))
+        return report.full(home, log_of(home, eval_id, caller), prices_of(service.settings))
 
     return json_response(await anyio.to_thread.run_sync(work))
 
 
-def _found(home: Path, id_: str, caller: Identity) -> Log:
+def log_of(home: Path, id_: str, caller: Identity) -> Log:
+    """An evaluation that the caller may see. Raises `UnknownName`, also for one of somebody else."""
     log = logs.find(home, id_)
     if not _may_see(log, caller):
         raise _not_found(id_)
@@ -189,5 +194,6 @@ def _not_found(id_: str) -> UnknownName:
     return UnknownName(f"evaluation {id_!r}: not found; `mneme eval list` shows what there is", param="id")
 
 
-def _prices(settings: Settings) -> Prices:
+def prices_of(settings: Settings) -> Prices:
+    """The table of prices of this service."""
     return read_prices(settings.evals.prices)

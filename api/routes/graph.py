@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -16,7 +17,7 @@ from api.routes.memory_answers import iso
 from api.routes.memory_documented import EdgeBody
 from api.routes.memory_fields import MemoryRef, VaultQuery, not_found, storable
 from memory import access, graph
-from memory.graph import MAX_EDGES, MAX_HOPS, Neighbourhood
+from memory.graph import MAX_EDGES, MAX_HOPS, Hyperedge, Neighbourhood
 from memory.types import SemanticType, State
 from runtime.errors import InvalidInput
 
@@ -39,6 +40,8 @@ class HyperedgeBody(Documented):
     semantic_type: SemanticType
     title: str
     state: State
+    recorded_at: datetime
+    uses: int
     entities: list[str]
 
 
@@ -63,6 +66,9 @@ async def get_graph(
     vault: VaultQuery = None,
     hops: Annotated[int, Query(ge=1, le=MAX_HOPS)] = 1,
     limit: Annotated[int, Query(ge=1, le=MAX_EDGES, description="of memories")] = 100,
+    whole: Annotated[
+        bool, Query(description="also archived and merged memories, and those that typed links lead to")
+    ] = False,
 ) -> Response:
     """The memories that share entities with a memory, or that name an entity, as hyperedges over their entities."""
     if (of is None) == (entity is None):
@@ -70,21 +76,28 @@ async def get_graph(
     if of is not None:
         if vault is not None:
             raise InvalidInput("vault: goes with `entity`; a memory is in one vault anyway", param="vault")
-        found = await graph.around_memory(memory.core, actor, of, hops=hops, limit=limit)
+        found = await graph.around_memory(memory.core, actor, of, hops=hops, limit=limit, whole=whole)
     else:
         assert entity is not None
         if not storable(entity):
             raise not_found("entity", entity)
         await memory.core.default_vault(actor)
-        found = await graph.around_entity(memory.core, actor, entity, vault or access.DEFAULT, hops=hops, limit=limit)
+        found = await graph.around_entity(
+            memory.core, actor, entity, vault or access.DEFAULT, hops=hops, limit=limit, whole=whole
+        )
     return json_response(graph_body(found))
+
+
+def edge_body(edge: Hyperedge) -> dict[str, Any]:
+    """A memory over its entities on the wire."""
+    return {**asdict(edge), "recorded_at": iso(edge.recorded_at)}
 
 
 def graph_body(found: Neighbourhood) -> dict[str, Any]:
     """A neighbourhood on the wire."""
     return {
         "nodes": [asdict(node) for node in found.nodes],
-        "edges": [asdict(edge) for edge in found.edges],
+        "edges": [edge_body(edge) for edge in found.edges],
         "links": [
             {"from": link.src_id, "to": link.dst_id, "type": link.type, "weight": link.weight, "at": iso(link.at)}
             for link in found.links

@@ -20,7 +20,8 @@ from runtime.types import Usage
 _RUN_ID = re.compile(r"run_[0-9a-f]{32}")
 
 
-def _known_shape(run_id: str) -> str:
+def known_run(run_id: str) -> str:
+    """An id that has the form of one. Raises `UnknownName`."""
     # What cannot be an id is as unknown as one that never was, and never reaches the database.
     if not _RUN_ID.fullmatch(run_id):
         raise UnknownName(f"run {run_id!r}: no such run", param="run_id")
@@ -39,7 +40,7 @@ def _printable(text: str) -> str:
     return text
 
 
-RunId = Annotated[str, Path(max_length=100), AfterValidator(_known_shape)]
+RunId = Annotated[str, Path(max_length=100), AfterValidator(known_run)]
 Cursor = Annotated[str | None, Query(max_length=100), AfterValidator(_known_cursor)]
 PlainText = Annotated[str, AfterValidator(_printable)]
 

@@ -60,7 +60,9 @@ def shown_data(semantic_type: str, data: Mapping[str, JsonValue]) -> Typed:
         names = [name for name in names if name not in IN_SIGNATURE]
     order = ORDER.get(semantic_type, ())
     names.sort(key=lambda name: order.index(name) if name in order else len(order))
-    return Typed(signature, parameters, tuple(_part(name, data[name]) for name in names if data[name] not in (None, "", [], {})))
+    return Typed(
+        signature, parameters, tuple(_part(name, data[name]) for name in names if data[name] not in (None, "", [], {}))
+    )
 
 
 def _signature(data: Mapping[str, JsonValue]) -> tuple[str, tuple[Parameter, ...]]:

@@ -70,11 +70,7 @@ def _compared(tx: Tx, first: Sequence[Row[Any]], second: Sequence[Row[Any]]) -> 
     for row in theirs:
         if (slot := _slot(row)) is not None:
             by_slot[slot].append(row.seq)
-    pairs = [
-        (row.seq, by_slot[slot][0])
-        for row in mine
-        if (slot := _slot(row)) is not None and slot in by_slot
-    ]
+    pairs = [(row.seq, by_slot[slot][0]) for row in mine if (slot := _slot(row)) is not None and slot in by_slot]
     paired = {seq for pair in pairs for seq in pair}
     alone = [[row.seq for row in side if row.seq not in paired] for side in (mine, theirs)]
     shown = {*alone[0][:MOST], *alone[1][:MOST], *(seq for pair in pairs[:MOST] for seq in pair)}

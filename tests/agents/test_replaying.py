@@ -25,7 +25,9 @@ FACT = "Turbine T1 is rated at 300 kW at a flow of 2.4 m/s."
 QUESTION = "What is the rating of turbine T1 at that flow?"
 JUDGED = '{"specific_criteria":"c","critique":"k","weight_allocation":"w","scoring_process":"s","final_score":[7,4],'
 RULES = [
-    Rule(purpose="empirical_mcts.judge", reply=JUDGED + '"new_experiences":["lesson"],"new_system_prompt":"New words."}'),
+    Rule(
+        purpose="empirical_mcts.judge", reply=JUDGED + '"new_experiences":["lesson"],"new_system_prompt":"New words."}'
+    ),
     Rule(purpose="empirical_mcts.memory", reply='{"think":"t","plan":[]}'),
 ]
 
@@ -40,7 +42,7 @@ async def _run(trial: Trial, agent: str, **more: Any) -> RunRecord:
 
 async def _sent_again(trial: Trial, record: RunRecord) -> None:
     """The rebuilt prompts are the calls, whatever their order."""
-    calls = [call for call in trial.llm.calls]
+    calls = list(trial.llm.calls)
     rebuilt = await rebuild(trial.parts, record)
     assert (rebuilt.missing, rebuilt.changed) == ("", ())
     assert len(trial.llm.calls) == len(calls), "a replay asks no model"

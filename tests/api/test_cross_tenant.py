@@ -99,6 +99,8 @@ CASES: list[Case] = [
     Case("GET /api/jobs", query={"cursor": "{job_id}"}),
     Case("GET /api/graph", query={"memory": "{memory_id}"}),
     Case("GET /api/graph", query={"entity": "piano", "vault": "{vault}"}),
+    Case("GET /api/timeline", query={"vault": "{vault}"}),
+    Case("GET /api/timeline", query={"vault": "{vault_name}"}),
     Case("GET /api/audit"),
     Case("GET /api/vaults"),
     Case("GET /api/runs"),

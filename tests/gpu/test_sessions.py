@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gpu.sessions import VLLM, bound_body, from_settings, own_engine
+from gpu.session_wire import bound_body
+from gpu.sessions import VLLM, from_settings, own_engine
 from runtime.errors import ModelRejected, ModelUnavailable
 from runtime.llm.base import CallInfo, Chunk
 from runtime.llm.registry import resolve

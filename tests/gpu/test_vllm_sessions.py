@@ -1,7 +1,7 @@
 """Sessions inside vLLM, against the real engine: the same tokens as by resubmitting, at the price that was promised.
 
 A1 sends all live ids anew to /v1/completions, A2 cuts and goes on in the engine. Three engines are started, one after the
-other: blocks of 32, blocks of 128, and one whose table of signatures does not fit.
+other: blocks of 128, one whose table of signatures does not fit, and blocks of 32 for all the rest.
 """
 
 from __future__ import annotations
@@ -218,6 +218,27 @@ def check_a1_equals_a2(server: Server, subtasks: int = 3, **sampling: object) ->
     session.close()
 
 
+def test_a1_and_a2_write_the_same_tokens_at_block_size_128(prepared: Prepared, tmp_path: Path) -> None:
+    with serving(own_home(tmp_path, prepared), prepared, 128) as server:
+        check_a1_equals_a2(server)
+
+
+def test_a_signature_that_does_not_fit_disables_sessions_but_still_serves(prepared: Prepared, tmp_path: Path) -> None:
+    home = own_home(tmp_path, prepared)
+    table = plugin_folder(home) / "mneme_vllm" / "signatures.py"
+    text = table.read_text(encoding="utf-8")
+    assert '"self, ordered_blocks"' in text
+    table.write_text(text.replace('"self, ordered_blocks"', '"self, blocks"'), encoding="utf-8")
+    with serving(home, prepared, 32) as server:
+        state = server.state()
+        assert state["enabled"] is False
+        assert "BlockPool.free_blocks takes (self, ordered_blocks), expected (self, blocks)" in state["reason"]
+        session = server.session()
+        refused = server.http.post(session.path, json=session.body(None, [1], 1))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "sessions_disabled")
+        assert server.resubmit(server.encode("The capital of France is"), 4).text.startswith(" Paris")
+
+
 def test_a1_and_a2_write_the_same_tokens_at_block_size_32(small_blocks: Server) -> None:
     check_a1_equals_a2(small_blocks)
 
@@ -361,24 +382,3 @@ def test_an_idle_session_times_out_and_later_calls_are_told_that_it_is_gone(smal
     reply = small_blocks.http.post(session.path, json=session.body(None, [1], 1))
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "session_gone")
     until(lambda: small_blocks.kv_in_use() == 0, 10)
-
-
-def test_a1_and_a2_write_the_same_tokens_at_block_size_128(prepared: Prepared, tmp_path: Path) -> None:
-    with serving(own_home(tmp_path, prepared), prepared, 128) as server:
-        check_a1_equals_a2(server)
-
-
-def test_a_signature_that_does_not_fit_disables_sessions_but_still_serves(prepared: Prepared, tmp_path: Path) -> None:
-    home = own_home(tmp_path, prepared)
-    table = plugin_folder(home) / "mneme_vllm" / "signatures.py"
-    text = table.read_text(encoding="utf-8")
-    assert '"self, ordered_blocks"' in text
-    table.write_text(text.replace('"self, ordered_blocks"', '"self, blocks"'), encoding="utf-8")
-    with serving(home, prepared, 32) as server:
-        state = server.state()
-        assert state["enabled"] is False
-        assert "BlockPool.free_blocks takes (self, ordered_blocks), expected (self, blocks)" in state["reason"]
-        session = server.session()
-        refused = server.http.post(session.path, json=session.body(None, [1], 1))
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "sessions_disabled")
-        assert server.resubmit(server.encode("The capital of France is"), 4).text.startswith(" Paris")

@@ -46,7 +46,7 @@ async def memories_page(
     cursor: Annotated[str | None, Query(max_length=100)] = None,
 ) -> Response:
     """The memories of a vault, the newest first; with `q` those that a search finds, the best first."""
-    if not storable(q):
+    if q and not storable(q):
         raise InvalidInput("q: expected text without NUL and without half of a surrogate pair", param="q")
     where = Where(vault, tuple(state or ()), tuple(semantic_type or ()), tuple(tag or ()))
     counted = await facets(memory.core, actor, where)
@@ -75,9 +75,11 @@ async def memories_page(
         view,
         vaults=vaults,
         vault_name=here.name if here else counted.vault_id,
-        chosen={"vault": counted.vault_id, "mode": mode, **{name: values for name, values in _filters(where)}},
+        chosen={"vault": counted.vault_id, "mode": mode, **dict(_filters(where))},
         filtered=bool(where.states or where.semantic_types or where.tags),
-        states=[(one, one, counted.states.get(one, 0)) for one in _in_order(get_args(State), counted.states, where.states)],
+        states=[
+            (one, one, counted.states.get(one, 0)) for one in _in_order(get_args(State), counted.states, where.states)
+        ],
         types=[
             (one, one.replace("_", " "), counted.semantic_types.get(one, 0))
             for one in _in_order(get_args(SemanticType), counted.semantic_types, where.semantic_types)
@@ -95,7 +97,13 @@ async def memories_page(
 
 async def _listed(memory: Memory, actor: Actor, where: Where, cursor: str | None) -> dict[str, Any]:
     page = await memory.list(actor, where, after=cursor, limit=PAGE)
-    return {"items": await rows_of(memory, actor, page.items), "next": page.next, "hits": [], "degraded": [], "dropped": 0}
+    return {
+        "items": await rows_of(memory, actor, page.items),
+        "next": page.next,
+        "hits": [],
+        "degraded": [],
+        "dropped": 0,
+    }
 
 
 async def _found(memory: Memory, actor: Actor, where: Where, q: str, mode: Mode) -> dict[str, Any]:

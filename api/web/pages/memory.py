@@ -5,6 +5,7 @@ Four tabs, each a URL with a twin, so that nothing is read that is not looked at
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Annotated, Any, Final, get_args
 
@@ -77,7 +78,14 @@ async def edit_page(request: Request, memory_id: MemoryId, memory: TheMemory, ac
     cube = await memory.get(actor, memory_id)
     view = {"memory": memory_body(cube)}
     words = await _frame(memory, actor, cube, "edit")
-    return twin(request, "memory_edit.html", view, **words, types=get_args(SemanticType))
+    return twin(
+        request,
+        "memory_edit.html",
+        view,
+        **words,
+        types=get_args(SemanticType),
+        data_text=json.dumps(view["memory"]["data"], ensure_ascii=False, indent=2),
+    )
 
 
 @router.get("/ui/memories/{memory_id}/history")
@@ -137,7 +145,9 @@ async def delete_page(request: Request, memory_id: MemoryId, memory: TheMemory, 
     cube = await memory.get(actor, memory_id)
     found = provenance_body(memory_id, await memory.provenance(actor, memory_id))
     derived = [
-        each["from"] for each in found["links"] if each["to"] == memory_id and each["type"] in ("DERIVED_FROM", "PARENT")
+        each["from"]
+        for each in found["links"]
+        if each["to"] == memory_id and each["type"] in ("DERIVED_FROM", "PARENT")
     ]
     runs = dict.fromkeys(one.run_id for one in await recalled(memory.core, actor, memory_id))
     view = {
@@ -166,6 +176,9 @@ async def recalls_page(request: Request, memory_id: MemoryId, memory: TheMemory,
         "recalls": [_recall(one) for one in await recalled(memory.core, actor, memory_id)],
         "uses": uses_body(await memory.usefulness.uses(actor, memory_id)),
     }
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for one in view["recalls"]:
+        runs.setdefault(one["run"], []).append(one)
     ends = [abs(each[name] or 0) for each in view["uses"]["estimates"] for name in ("effect", "low", "high")]
     return twin(
         request,
@@ -173,6 +186,7 @@ async def recalls_page(request: Request, memory_id: MemoryId, memory: TheMemory,
         view,
         **await _frame(memory, actor, cube, "recalls"),
         span=max(ends, default=1) or 1,
+        runs=[_in_run(reads) for reads in runs.values()],
     )
 
 
@@ -200,7 +214,8 @@ async def _frame(
         "id": cube.id,
         "version": cube.version,
         "tab": tab,
-        "name": excerpt(cube.title or cube.content, 90) or cube.id,
+        "name": excerpt(cube.title or (cube.subject if cube.semantic_type == "concept" else "") or cube.content, 72)
+        or cube.id,
         "vault": shown.vault,
         "moves": [(event, label) for event, label in MOVES.items() if event in events],
         "state": cube.state,
@@ -234,6 +249,18 @@ def _recall(one: Recalled) -> dict[str, Any]:
     told = {**asdict(one), "run": one.run_id, "at": iso(one.at), "outcomes": dict(one.outcomes)}
     del told["run_id"]
     return told
+
+
+def _in_run(reads: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a run has to say about the memory, over its units."""
+    sides = {side: [one for one in reads if one["shown"] == side] for side in ("shown", "held_out")}
+    return {
+        **reads[0],
+        "ranks": sorted({one["rank"] for one in reads}),
+        "score": max(one["score"] for one in reads),
+        "units": {side: len(each) for side, each in sides.items()},
+        "outcome": {side: each[0]["outcomes"] if each else {} for side, each in sides.items()},
+    }
 
 
 def _artifact(one: Artifact) -> dict[str, Any]:

@@ -89,11 +89,25 @@ function cells([kind, left, right]) {
   if (right === undefined) return [cell("cell-del", left, "del"), cell("cell-none")];
   const old = cell("cell-del");
   const fresh = cell("cell-add");
-  for (const [same, a, b] of compared(words(left), words(right))) {
+  for (const [same, a, b] of joined(compared(words(left), words(right)))) {
     old.append(same === "same" ? a.join("") : marked("del", a.join("")));
     fresh.append(same === "same" ? b.join("") : marked("ins", b.join("")));
   }
   return [old, fresh];
+}
+
+/** Words that differ with only a space between them are marked as one. */
+function joined(runs) {
+  const made = [];
+  for (const [kind, a, b] of runs) {
+    const between = kind === "same" && a.every((part) => /^\s+$/.test(part));
+    const last = made.at(-1);
+    if (last?.[0] === "differs" && (kind === "differs" || between)) {
+      last[1].push(...a);
+      last[2].push(...b);
+    } else made.push([kind, [...a], [...b]]);
+  }
+  return made;
 }
 
 function words(line) {

@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 
 import anyio.lowlevel
 import pytest
@@ -19,6 +20,7 @@ from agents.tim import grammar
 from runtime.llm.base import CallInfo, Chunk
 from runtime.llm.scripted_sessions import Asked, ScriptedEngine, ScriptedSession, decode
 from runtime.llm.sessions import Bound, Session
+from runtime.llm.shortest import shortest
 from runtime.types import Message, Sampling
 from tests.agents.tim.world import World
 from tests.trial import Call, Watched
@@ -39,6 +41,7 @@ class Streams:
     sessions: list[Session] = field(default_factory=list)
     instead: dict[tuple[str, str], str] = field(default_factory=dict)
     window: int = 8192
+    chaos: Random | None = None
 
     def __post_init__(self) -> None:
         self.engine = ScriptedEngine(self.say, window=self.window)
@@ -65,6 +68,9 @@ class Streams:
     def say(self, asked: Asked) -> str:
         """What comes next in the tree."""
         text = BEGIN + asked.text.rpartition(BEGIN)[2]
+        if self.chaos is not None:
+            assert asked.bound is not None
+            return anything(self.chaos, asked.bound.regex or "")
         path = place(text)
         if (said := self.instead.get((path, _field(text)))) is not None:
             return said
@@ -72,6 +78,10 @@ class Streams:
             answer = json.dumps(self.world.answer, separators=(",", ":"))
             return answer[1:] if text.endswith('"') else answer
         part = self.world.tree[path]
+        if text.endswith('"title":'):
+            return f"{json.dumps(part.kind)},"
+        if text.endswith('"conclusion":'):
+            return json.dumps(part.conclusion)
         pattern = asked.bound.regex if asked.bound is not None else None
         match _field(text):
             case "thought":
@@ -108,6 +118,18 @@ class _Watched(ScriptedSession):
         self._streams.bounds.append(bound.regex)
         async for chunk in super().stream(info=info, sampling=sampling, bound=bound):
             yield chunk
+
+
+def anything(random: Random, pattern: str) -> str:
+    """Mostly a piece that fits, else one that no grammar held together."""
+    if random.random() < 0.25:
+        return random.choice(["", "\n", "]}]", '"', "{", "so it is", "é\\", ',"answer":"x"}', '"]}],"answer":"x"}'])
+    fixed = [grammar.CONCLUSION, grammar.SUBTASKS, grammar.tool("look"), grammar.tool("recall"), "]", ",", '{"q":"x"}']
+    texts = [
+        random.choice(['a "b"', "}]", "tab\t", "42 é 😀", "Ada was here in 1999, twice at least"]) for _ in range(9)
+    ]
+    fits = [each for each in [*fixed, *(json.dumps(text)[1:] for text in texts)] if re.fullmatch(pattern, each)]
+    return random.choice(fits) if fits else shortest(pattern)
 
 
 def place(text: str) -> str:

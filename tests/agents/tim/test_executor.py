@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
+from random import Random
 from typing import Any, cast
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from agents.tim.config import TimConfig
+from agents.tim.document import document_schema
+from agents.tim.offering import RECALL_SPEC
 from runtime.budget import Budget
 from runtime.llm.estimate import estimate_prompt
 from runtime.runs import RunSpec
-from tests.agents.tim.world import SHEET, Cut, Part, World, actions, document, live, words
+from runtime.types import JsonObject
+from tests.agents.tim.world import LOOK, SHEET, Cut, Part, World, actions, document, live, words
 from tests.trial import Watched, story, text_of
 
 pytestmark = pytest.mark.anyio
@@ -210,7 +216,7 @@ async def test_after_two_repairs_the_task_is_closed_and_the_tree_goes_on(world: 
     run = await world.run()
     assert run.record.status == "succeeded"
     assert run.document["reasoning"] == [
-        {"conclusion": "error: unparsable step"},
+        {"thought": "(no thought)", "conclusion": "error: unparsable step"},
         {"thought": "good", "conclusion": "fine"},
     ]
     assert world.purposes["open"] == 4
@@ -284,6 +290,51 @@ async def test_the_same_thought_again_and_again_ends_its_list(world: World) -> N
     assert len(run.document["reasoning"][0]["subtasks"]) == 6
     last = next(call for call in world.calls if "task 1.6," in words(call))
     assert actions(last) == {"conclude"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_whatever_the_model_writes_the_run_ends_with_one_valid_document(seed: int, world: World) -> None:
+    random = Random(seed)
+    world.chaos = partial(anything, random)
+    run = await world.run(max_children=4, max_plan=3, max_depth=4, max_tool_calls=6)
+    assert run.record.status == "succeeded", run.record.error
+    schema = document_schema([LOOK, RECALL_SPEC], None, max_depth=4)
+    faults = [error.message for error in Draft202012Validator(schema).iter_errors(run.document)]
+    assert faults == []
+    assert run.tree["document"] == run.document
+    again = await world.told(run.record)
+    assert again.tree == run.tree
+
+
+def anything(random: Random, schema: JsonObject) -> object:
+    """Some reply to a schema: mostly one that fits, else one that broke off or is no JSON."""
+    text = json.dumps(some(random, schema))
+    how = random.random()
+    if how < 0.1:
+        return Cut(text[: random.randrange(len(text))])
+    return text if how < 0.9 else random.choice(["", "I think so.", text[:-1], "{}", text.replace('"', "'")])
+
+
+def some(random: Random, schema: Any) -> Any:
+    """A random value that fits a schema of a step."""
+    if "const" in schema:
+        return schema["const"]
+    for union in ("anyOf", "enum"):
+        if union in schema:
+            chosen = random.choice(schema[union])
+            return some(random, chosen) if union == "anyOf" else chosen
+    match schema["type"]:
+        case "object":
+            names = [n for n in schema["properties"] if n in schema["required"] or random.random() < 0.5]
+            return {name: some(random, schema["properties"][name]) for name in names}
+        case "array":
+            return [some(random, schema["items"]) for _ in range(random.randint(2, min(3, schema["maxItems"])))]
+        case "boolean":
+            return random.random() < 0.6
+        case _:
+            return " ".join(
+                random.choice(["Ada", "42", "the", '"so"', "}]", "\\n", "é"]) for _ in range(random.randint(1, 9))
+            )
 
 
 # -- the window --------------------------------------------------------------------------------------------------------

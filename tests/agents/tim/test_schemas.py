@@ -119,7 +119,7 @@ def test_every_schema_is_a_schema_and_has_an_instance(schema: JsonObject) -> Non
 
 
 def test_a_reply_becomes_a_step_and_surplus_fields_are_dropped() -> None:
-    use = {"kind": "tool", "tool_name": "look", "parameters": {"q": "x"}, "tool_result": "made up"}
+    use: JsonObject = {"kind": "tool", "tool_name": "look", "parameters": {"q": "x"}, "tool_result": "made up"}
     got = read(json.dumps(opening(use)), "stop", Opened, open_schema([FREE], LENGTHS), cans=[FREE])
     assert got.reply is not None
     assert got.reply.action == UseTool(kind="tool", tool_name="look", parameters={"q": "x"})

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from agents.tim.document import document_schema
+from agents.tim.guards import NOTICE
+from agents.tim.offering import RECALL_SPEC
 from runtime.llm.scripted_sessions import decode, encode
 from runtime.types import JsonObject
 from tests.agents.tim.streams import BEGIN, Streams, place
-from tests.agents.tim.world import SHEET, Part, World, document
+from tests.agents.tim.world import LOOK, SHEET, Part, World, document
 
 pytestmark = pytest.mark.anyio
 RESULTS = {"1.1.1": "what stands at left", "1.2": "what stands at right"}
@@ -236,6 +242,58 @@ async def test_whatever_is_written_the_document_holds(streams: Streams, field: s
     assert json.loads(decode_final(streams)) == run.document
 
 
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_model_that_writes_anything_leaves_one_valid_document(streams: Streams, seed: int) -> None:
+    streams.chaos = Random(seed)
+    config = {"k": seed % 3, "prune_at": ["list_close", "parent_conclusion"][seed % 2]}
+    run = await streams.world.run(mode="stream", max_children=3, max_plan=3, max_depth=4, max_tool_calls=6, **config)
+    assert run.record.status == "succeeded", run.record.error
+    # Parameters that were no parameters became an empty object, which the tool answered as an error.
+    tools = [replace(spec, parameters={"type": "object"}) for spec in (LOOK, RECALL_SPEC)]
+    validator = Draft202012Validator(document_schema(tools, None, max_depth=4))
+    assert [error.message for error in validator.iter_errors(run.document)] == []
+    assert run.tree["document"] == run.document
+    live = json.loads(decode_final(streams))
+    assert live["answer"] == run.document["answer"]
+    assert len(live["reasoning"]) == len(run.document["reasoning"])
+
+
+async def test_a_loop_gets_a_notice_in_the_document_and_then_an_end(streams: Streams) -> None:
+    streams.world.tree = {f"{n}": Part(f"try {n}", tool={"q": "same"}, more=True) for n in range(1, 9)}
+    run = await streams.world.run(mode="stream", max_plan=8)
+    thoughts = [task["thought"] for task in run.document["reasoning"]]
+    assert [NOTICE in thought for thought in thoughts] == [False, False, False, True, True, True][: len(thoughts)]
+    assert 5 <= len(thoughts) <= 6
+    assert json.loads(decode_final(streams)) == run.document
+
+
+async def test_a_typed_tree_writes_kinds_as_titles_and_is_told_what_they_are_about(streams: Streams) -> None:
+    world = streams.world
+    tree = {
+        "root": {"tuple": ["gather", "judge"]},
+        "kinds": {
+            "gather": {"subtasks": {"union": ["read", "rest"]}, "hint": "Say what to read."},
+            "read": {"tools": ["look"]},
+            "rest": {},
+            "judge": {"conclusion": {"enum": ["yes", "no"]}},
+        },
+    }
+    world.tree = {
+        "1": Part("plan", "all read", below=True, kind="gather"),
+        "1.1": Part("page", "seen", tool={"q": "x"}, kind="read"),
+        "1.2": Part("nap", "done", kind="rest"),
+        "2": Part("weigh", "yes", kind="judge"),
+    }
+    run = await world.run(mode="stream", tree=tree, prune=False)
+    titles = [task["title"] for task in run.document["reasoning"]]
+    assert titles == ["gather", "judge"]
+    assert [task["title"] for task in run.document["reasoning"][0]["subtasks"]] == ["read", "rest"]
+    assert run.document["reasoning"][1]["conclusion"] == "yes"
+    assert "- gather: Say what to read." in decode(streams.live[0])
+    assert sum('"read",' in bound for bound in streams.bounds) == 2, "asked only where there is a choice"
+    assert json.loads(decode_final(streams)) == run.document
+
+
 async def test_parameters_that_do_not_fit_are_an_error_in_place(streams: Streams) -> None:
     streams.instead["1.2", "parameters"] = '{"q": 7'
     run = await streams.world.run(mode="stream")
@@ -275,6 +333,35 @@ async def test_near_the_window_lists_that_wait_are_pruned_before_anything_else(s
     assert {payload.detail["why"] for payload in run.of("span.pruned")} == {"window"}
     assert run.document == whole.document
     assert run.detail["session"]["peak"] < peak
+
+
+async def test_an_old_result_is_shortened_in_place_and_the_whole_document_keeps_it(streams: Streams) -> None:
+    world = streams.world
+    world.tree = {"1": Part("look at all", "much", {"q": "left"}), "2": Part("go on", "fine"), "3": Part("end", "well")}
+    world.results = {"left": said(900)}
+    await world.run(mode="stream")
+    prompt = len(streams.live[0])
+    streams.live.clear()
+    run = await world.run(mode="stream", max_live=prompt + 500)
+    (cut,) = run.of("span.pruned")
+    assert (cut.path, cut.detail["why"]) == ("1", "shortened")
+    assert run.document["reasoning"][0]["tooluse"]["tool_result"] == said(900)
+    live = json.loads(decode_final(streams))
+    assert "left out" in live["reasoning"][0]["tooluse"]["tool_result"]
+    assert [task["conclusion"] for task in live["reasoning"]] == ["much", "fine", "well"]
+    assert len(streams.live[-1]) < prompt + 500
+    assert run.detail["working_memory"]["live"] < prompt + 500
+
+
+async def test_a_request_that_fills_the_window_ends_the_run_clearly(streams: Streams) -> None:
+    streams.world.tree = {"1": Part("think", "found")}
+    await streams.world.run(mode="stream")
+    streams.engine.window = len(streams.live[0]) + 10
+    run = await streams.world.run(mode="stream")
+    assert run.record.status == "failed"
+    (failed,) = run.of("run.failed")
+    assert failed.code == "context_overflow"
+    assert "Raise max_live" in failed.message
 
 
 async def test_the_answer_fits_the_schema_of_the_caller(streams: Streams) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -151,7 +151,10 @@ class Model:
         purpose, path = info.purpose.removeprefix("tim."), found.group(1) if found else ""
         number = self.asked[purpose, path]
         self.asked[purpose, path] += 1
-        said = self.world.instead.get((purpose, path, number), self.world.says(purpose, path))
+        if self.world.chaos is not None and schema is not None:
+            said = self.world.chaos(schema.schema)
+        else:
+            said = self.world.instead.get((purpose, path, number)) or self.world.says(purpose, path)
         cut = isinstance(said, Cut)
         text = said.text if isinstance(said, Cut) else said if isinstance(said, str) else json.dumps(said)
         await anyio.lowlevel.checkpoint()
@@ -191,6 +194,7 @@ class World:
         self.tool_calls: list[tuple[str, JsonObject]] = []
         self.results: dict[str, object] = {}
         self.hangs = False
+        self.chaos: Callable[[JsonObject], object] | None = None
         self.names: tuple[str, ...] = ("look",)
         world = self
 

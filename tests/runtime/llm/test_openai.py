@@ -6,10 +6,12 @@ import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import anyio
 import anyio.abc
 import pytest
+from openai.types import Model
 
 from runtime.errors import ModelUnavailable
 from runtime.llm.base import CallInfo, Chunk
@@ -112,6 +114,24 @@ async def test_every_field_reaches_the_wire(server: ScriptedProcess) -> None:
     assert (body["stream"], body["model"]) == (True, "m")  # What has a name of its own is not overridden.
     assert (seen["purpose"], seen["run"]) == ("direct.answer", "run_7")
     assert not [name for name in seen["headers"] if name.startswith(("x-stainless", "openai-"))]
+
+
+@pytest.mark.parametrize(
+    ("told", "window"), [({"max_model_len": 4096}, 4096), ({}, None), ({"max_model_len": "x"}, None)]
+)
+async def test_the_window_is_what_the_list_of_models_tells(
+    told: dict[str, object], window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = [Model.model_validate({"id": id_, "created": 0, "object": "model", "owned_by": "x"} | more)
+              for id_, more in (("other", {"max_model_len": 1}), ("m", told))]  # fmt: skip
+
+    async def pages(**options: object) -> SimpleNamespace:
+        return SimpleNamespace(data=listed)
+
+    llm = client("http://127.0.0.1:9/v1")
+    monkeypatch.setattr(llm._client.models, "list", pages)
+    assert await llm.window() == window
+    await llm.aclose()
 
 
 async def test_connections_are_used_again() -> None:

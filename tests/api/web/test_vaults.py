@@ -1,0 +1,127 @@
+"""The pages of vaults: counts, inbox, findings, past, sharing and comparison, each the same as its twin and the API."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from tests.api.conftest import Served
+from tests.api.web.conftest import remember
+
+EVIL: Final = "<script>document.title='taken over'</script>"
+HTML: Final = {"Accept": "text/html"}
+TABS: Final = ("", "/inbox", "/findings", "/past", "/sharing", "/files")
+
+
+def make(served: Served, name: str) -> str:
+    reply = served.http.post("/api/vaults", json={"name": name})
+    assert reply.status_code == 201, reply.text
+    return str(reply.json()["id"])
+
+
+@pytest.fixture(scope="module")
+def vault(served: Served) -> str:
+    """A vault with markup in its name, in a snapshot, a branch and a grant, and something in its inbox."""
+    made = make(served, f"bees {EVIL}")
+    remember(served, f"Bees sleep at night. {EVIL}", vault=made, semantic_type="lesson")
+    held = remember(served, f"Hold this back. {EVIL}", vault=made)["id"]
+    served.http.post(f"/api/memories/{held}/state", json={"event": "quarantine", "reason": EVIL})
+    api = f"/api/vaults/{made}"
+    assert served.http.post(f"{api}/snapshots", json={"label": EVIL}).status_code == 201
+    assert served.http.post(f"{api}/branch", json={"name": EVIL}).status_code == 201
+    grant = {"user": None, "verbs": ["read"], "context": EVIL, "masked_tags": [EVIL]}
+    assert served.http.post(f"{api}/grants", json=grant).status_code == 201
+    return made
+
+
+def test_pages_and_their_twins_show_the_same_vaults(served: Served, vault: str) -> None:
+    html = served.http.get("/ui/vaults", headers=HTML)
+    twin = served.http.get("/ui/vaults?format=json").json()
+    assert [one["id"] for one in twin["items"]] == [one["id"] for one in served.http.get("/api/vaults").json()["items"]]
+    assert all(f"/ui/vaults/{one['id']}" in html.text for one in twin["items"])
+    one = served.http.get(f"/ui/vaults/{vault}?format=json").json()
+    assert one["vault"] == served.http.get(f"/api/vaults/{vault}").json()
+    assert one["counts"] == {"lesson": {"activated": 1}, "fact": {"quarantined": 1}}
+    assert one["usefulness"] == served.http.get(f"/api/vaults/{vault}/usefulness").json()
+    sharing = served.http.get(f"/ui/vaults/{vault}/sharing?format=json").json()
+    assert sharing["grants"] == served.http.get(f"/api/vaults/{vault}/grants").json()["items"]
+
+
+def test_text_of_a_vault_is_escaped_on_every_page(served: Served, vault: str) -> None:
+    snapshot = served.http.get(f"/api/vaults/{vault}/snapshots").json()["items"][0]["id"]
+    paths = [f"/ui/vaults/{vault}{tab}" for tab in TABS]
+    paths += ["/ui/vaults", f"/ui/vaults/compare?a={vault}&b=default", f"/ui/vaults/{vault}/snapshots/{snapshot}"]
+    branch = served.http.get(f"/ui/vaults/{vault}/past?format=json").json()["branches"][0]["name"]
+    assert branch == EVIL
+    for path in paths:
+        reply = served.http.get(path, headers=HTML)
+        assert reply.status_code == 200, path
+        assert "<script>document" not in reply.text, path
+        assert 'href="/' not in reply.text, "links are relative, for a sub-path behind a proxy"
+        assert served.http.get(path, headers={"Accept": "application/json"}).status_code == 200
+
+
+def test_the_inbox_shows_what_is_open_and_what_was_decided(served: Served) -> None:
+    made = make(served, "inbox")
+    ids = [remember(served, text, vault=made)["id"] for text in ("Keep me.", "Throw me away.")]
+    for memory in ids:
+        served.http.post(f"/api/memories/{memory}/state", json={"event": "quarantine", "reason": "looks odd"})
+    served.http.post(f"/api/vaults/{made}/reviews/none", json={"decision": "accept"})
+    twin = served.http.get(f"/ui/vaults/{made}/inbox?format=json").json()
+    if not twin["items"]:
+        pytest.skip("quarantine by a person asks no question in this store")
+    assert {one["memory"] for one in twin["items"]} == set(ids)
+
+
+def test_near_duplicates_and_contradictions_are_found(served: Served) -> None:
+    made = make(served, "findings")
+    text = "The gearbox of the second turbine takes forty two litres of mineral oil and is drained every winter in the hall"
+    older = remember(served, f"{text}.", vault=made)["id"]
+    newer = remember(served, f"{text}!", vault=made)["id"]
+    other = remember(served, "The hall is never heated in winter.", vault=made)["id"]
+    if newer == older:
+        pytest.fail("the store took the second text for the first; the test needs two memories")
+    served.http.post(f"/api/memories/{other}/link", json={"to": older, "type": "CONTRADICTS"})
+    twin = served.http.get(f"/ui/vaults/{made}/findings?format=json").json()
+    pairs = [(one["newer"]["id"], one["older"]["id"]) for one in twin["duplicates"]]
+    assert pairs == [(newer, older)]
+    assert [one["newer"]["id"] for one in twin["contradictions"]] == [other]
+    assert twin["never_count"] == 0, "all of them are young"
+
+
+def test_two_vaults_are_compared_by_words_and_by_subject(served: Served) -> None:
+    first, second = make(served, "left"), make(served, "right")
+    remember(served, "Both say this.", vault=first)
+    remember(served, "Both  say THIS.", vault=second)
+    alone = remember(served, "Only the left has it.", vault=first)["id"]
+    slot: dict[str, Any] = {"subject": "office", "attribute": "opens"}
+    a = remember(served, "The office opens at nine.", vault=first, **slot)["id"]
+    b = remember(served, "The office opens at ten.", vault=second, **slot)["id"]
+    found = served.http.get(f"/ui/vaults/compare?a={first}&b={second}&format=json").json()["contrast"]
+    assert found["both"] == 1
+    assert [one["id"] for one in found["only_a"]] == [alone]
+    assert found["only_b"] == []
+    assert [(one["a"]["id"], one["b"]["id"]) for one in found["differ"]] == [(a, b)]
+
+
+def test_a_branch_shows_what_is_other_than_on_main(served: Served) -> None:
+    made = make(served, "branched")
+    memory = remember(served, "Twelve turbines.", vault=made)["id"]
+    remember(served, "Stays as it is.", vault=made)
+    api = f"/api/vaults/{made}/branch"
+    served.http.post(api, json={"name": "what if"})
+    change = {"content": "Thirteen turbines."}
+    reply = served.http.patch(f"{api}/what if/memories/{memory}", json=change, headers={"If-Match": '"1"'})
+    assert reply.status_code == 200, reply.text
+    twin = served.http.get(f"/ui/vaults/{made}/branches/what if?format=json").json()
+    assert [one["memory"]["id"] for one in twin["items"] if one["other"]] == [memory]
+    html = served.http.get(f"/ui/vaults/{made}/branches/what if", headers=HTML).text
+    assert "Thirteen turbines." in html
+    assert "Twelve turbines." in html
+    assert served.http.get(f"/ui/vaults/{made}/branches/nowhere", headers=HTML).status_code == 404
+
+
+def test_unknown_vaults_are_not_found(served: Served) -> None:
+    for path in ("/ui/vaults/nobody", "/ui/vaults/nobody/inbox", "/ui/vaults/compare?a=nobody&b=default"):
+        assert served.http.get(path, headers=HTML).status_code == 404
