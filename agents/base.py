@@ -103,6 +103,15 @@ class GrowsTree(Protocol):
         ...
 
 
+@runtime_checkable
+class ChecksModel(Protocol):
+    """Optional ability of an agent: it knows of options that need more than every model can do."""
+
+    def check_model(self, config: BaseModel, llm: LLM) -> None:
+        """Raise `InvalidInput` naming the option; a run that is refused so is not kept."""
+        ...
+
+
 class Context:
     """Everything one execution of one run may use. Nothing in here is global."""
 

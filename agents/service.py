@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import anyio
 from anyio.abc import TaskGroup
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from agents import registry
-from agents.base import Agent, AgentSpec
+from agents.base import Agent, AgentSpec, ChecksModel
 from agents.live import LiveRun
 from agents.remembering import check_vaults
 from agents.replaying import Rebuilt, rebuild
@@ -227,7 +227,7 @@ class Service:
                 f"{', '.join(sorted(agent.spec.kinds))}",
                 param="input.kind",
             )
-        _check_config(agent.spec, spec)
+        config = _checked_config(agent.spec, spec)
         self._runner.check_tools(spec)
         spec.budget.check()
         if spec.explore is not None and not 0 <= spec.explore <= MAX_HELD_OUT:
@@ -235,13 +235,15 @@ class Service:
         await check_vaults(self.memory, spec, owner=owner)
         if spec.model is not None:
             await self.check_offered(spec.model)
-        model = (await self._parts.llms.get(spec.model)).ref
-        return (spec if spec.seed >= 0 else replace(spec, seed=secrets.randbits(31))), agent, model
+        llm = await self._parts.llms.get(spec.model)
+        if isinstance(agent, ChecksModel):
+            agent.check_model(config, llm)
+        return (spec if spec.seed >= 0 else replace(spec, seed=secrets.randbits(31))), agent, llm.ref
 
 
-def _check_config(agent: AgentSpec, spec: RunSpec) -> None:
+def _checked_config(agent: AgentSpec, spec: RunSpec) -> BaseModel:
     try:
-        agent.config.model_validate(spec.config)
+        return agent.config.model_validate(spec.config)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

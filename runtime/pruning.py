@@ -51,18 +51,33 @@ def pays(cut: Cut, *, remaining_steps: float) -> bool:
     return cut.tokens * remaining_steps > cut.tail
 
 
+def expected_steps(outline: Outline) -> float:
+    """How many more times the live memory will be read, as far as the tree tells.
+
+    Certain are the conclusions of the tasks that are open, and the answer. Of the rest nothing is known but how far the
+    tree has come; at a random moment of its life as many tasks lie ahead as behind.
+    """
+    open_tasks = 0 if outline.open_path is None else outline.nodes[outline.open_path].depth
+    return float(len(outline.nodes) + open_tasks + 1)
+
+
 @dataclass(slots=True)
 class PruneStack:
     """The lists that are finished and still live, by owner, oldest first, and the rule by which they go.
 
-    `remaining_steps` is the estimate that the cost rule uses: how many more times the live memory will be read.
+    `told_steps`: how many more times the live memory will be read, where the caller knows better than the tree does.
     """
 
     rule: PruneRule
     outline: Outline
     memory: WorkingMemory
-    remaining_steps: float
+    told_steps: float | None = None
     waiting: list[str] = field(default_factory=list)
+
+    @property
+    def remaining_steps(self) -> float:
+        """The estimate that the cost rule uses."""
+        return expected_steps(self.outline) if self.told_steps is None else self.told_steps
 
     def push(self, owners: Sequence[str]) -> tuple[Cut, ...]:
         """Let lists wait behind the others, and prune those that are due."""

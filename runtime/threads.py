@@ -21,14 +21,14 @@ from runtime.errors import Conflict, InvalidInput
 from runtime.pruning import Policy, PruneAt, PruneRule, PruneStack
 from runtime.thread_document import (
     ANSWER,
-    ANSWER_JSON,
     ORDER,
     Field,
     document_json,
     is_json,
-    live_texts,
+    kind_of,
+    live_values,
     must_fit,
-    original_texts,
+    original_values,
     parsed,
     record_id,
     task_json,
@@ -66,7 +66,7 @@ class Metrics:
 class _Checkpoint:
     format_version: int
     rule: PruneRule
-    remaining_steps: float
+    remaining_steps: float | None
     outline: Outline
     waiting: tuple[str, ...]
     memory: JsonObject
@@ -88,7 +88,7 @@ class ThreadTree:
         prune_at: PruneAt = "parent_conclusion",
         policy: Policy = "stack",
         prune: bool = True,
-        remaining_steps: float = 10.0,
+        remaining_steps: float | None = None,
     ) -> None:
         rule = PruneRule(k=k, prune_at=prune_at, policy=policy, prune=prune)
         self._set_up(PruneStack(rule, Outline(), WorkingMemory(prompt_tokens=prompt_tokens), remaining_steps))
@@ -105,12 +105,13 @@ class ThreadTree:
 
     @property
     def remaining_steps(self) -> float:
-        """How many more steps are expected; the cost rule uses it. May be set anew at any time."""
+        """How many more steps are expected; the cost rule uses it. An estimate from the tree (`expected_steps`), until it
+        is set, which may be at any time."""
         return self._stack.remaining_steps
 
     @remaining_steps.setter
     def remaining_steps(self, steps: float) -> None:
-        self._stack.remaining_steps = steps
+        self._stack.told_steps = steps
 
     @property
     def nodes(self) -> Mapping[str, Node]:
@@ -156,11 +157,12 @@ class ThreadTree:
         self._outline.must_take_tasks(parent)
         return self._outline.add(parent)
 
-    def write(self, path: str, field: Field, text: str, tokens: int) -> int:
+    def write(self, path: str, field: Field, text: str, tokens: int, *, as_json: bool = False) -> int:
         """Write a field of the open task; returns the position of its first token.
 
         Fields come in the order title, thought, parameters, result, conclusion, each at most once. `parameters` (after
-        `tool`) and `result` are JSON text. Raises `InvalidInput` for text that is not JSON there.
+        `tool`) and `result` are JSON text, and so is a conclusion `as_json`: the document has its value. Raises
+        `InvalidInput` for text that is not JSON there.
         """
         node = self._outline.opened(path)
         if field not in ORDER:
@@ -168,8 +170,9 @@ class ThreadTree:
                 f"field {field!r}: expected one of {ORDER!r}; the answer has a call of its own", param="field"
             )
         must_fit(node, field, self._written(path))
-        _must_be_json(path, field, text)
-        position = self.memory.append(Record(record_id(path, field), path, field, text, tokens))
+        kind = kind_of(field, as_json=as_json and field == "conclusion")
+        _must_be_json(path, kind, text)
+        position = self.memory.append(Record(record_id(path, field), path, kind, text, tokens))
         if field == "title":
             self._outline.change(path, title=text)
         elif field == "parameters":
@@ -233,7 +236,7 @@ class ThreadTree:
         becomes the answer itself; otherwise the text is the answer."""
         self._must_be_unanswered()
         self._outline.must_take_tasks(None)
-        kind = ANSWER_JSON if as_json else ANSWER
+        kind = kind_of("answer", as_json=as_json)
         _must_be_json("the tree", kind, text)
         return self.memory.append(Record(ANSWER, "", kind, text, tokens))
 
@@ -262,12 +265,12 @@ class ThreadTree:
         ids = [record_id(task.path, field) for task in tasks for field in fields if field in self._written(task.path)]
         if not ids:
             raise Conflict(f"recall of {path!r}: nothing was written there; expected one of {self.recallable!r}")
-        texts = original_texts(self.memory.recall(ids))
+        values = original_values(self.memory.recall(ids))
         self._outline.change(path, recalled=node.recalled + 1)
         if full:
-            return [task_json(self.nodes, root, texts, live=False) for root in roots]
+            return [task_json(self.nodes, root, values, live=False) for root in roots]
         return [
-            {"path": task.path, **{field: texts[at] for field in fields if (at := (task.path, field)) in texts}}
+            {"path": task.path, **{field: values[at] for field in fields if (at := (task.path, field)) in values}}
             for task in tasks
         ]
 
@@ -284,7 +287,7 @@ class ThreadTree:
         self._outline.must_take_tasks(path, beside_forks=True)
         fork = ThreadTree()
         outline, memory = self._outline.fork(path), self.memory.fork()
-        fork._set_up(PruneStack(self.rule, outline, memory, self.remaining_steps, list(self.queue)))
+        fork._set_up(PruneStack(self.rule, outline, memory, self._stack.told_steps, list(self.queue)))
         return fork
 
     def join(self, forks: Sequence[ThreadTree]) -> tuple[Cut, ...]:
@@ -312,8 +315,9 @@ class ThreadTree:
         tree as it was written, from live memory and archive.
         """
         live_records = self.memory.live.values()
-        texts = live_texts(live_records) if live else original_texts((*self.memory.archived.values(), *live_records))
-        return document_json(self.nodes, self._outline.top, texts, live=live)
+        archived = self.memory.archived.values()
+        values = live_values(live_records) if live else original_values((*archived, *live_records))
+        return document_json(self.nodes, self._outline.top, values, live=live)
 
     def metrics(self) -> Metrics:
         """The sheet's figures; in a fork the counters are those of the fork alone."""
@@ -340,7 +344,7 @@ class ThreadTree:
         checkpoint = _Checkpoint(
             FORMAT_VERSION,
             self.rule,
-            self.remaining_steps,
+            self._stack.told_steps,
             self._outline,
             self.queue,
             self.memory.to_json(),

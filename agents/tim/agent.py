@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import BaseModel
+
 from agents.base import AgentSpec, Answer, Context
 from agents.graphs import Work, run_single
 from agents.tasks import Task
 from agents.tim.config import TimConfig
 from agents.tim.graph import build
 from agents.tim.rendering import FILES
+from agents.tim.streaming import with_sessions
 from agents.tim.tree import tree_of
 from runtime.events import Event
+from runtime.llm.base import LLM
 from runtime.run_types import RunSpec
 from runtime.types import JsonObject
 
@@ -37,6 +41,11 @@ class Tim:
         """See `Agent`."""
         end = await run_single(build, {}, Work(task, ctx))
         return Answer.from_json(end["answer"])
+
+    def check_model(self, config: BaseModel, llm: LLM) -> None:
+        """See `ChecksModel`."""
+        if isinstance(config, TimConfig) and config.mode == "stream":
+            with_sessions(llm)
 
     def tree(self, spec: RunSpec, events: Sequence[Event]) -> JsonObject:
         """See `GrowsTree`."""

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from agents.tim.typed import TypedTree, embedded
+from agents.tim.typed import TypedTree, usable
 from runtime.errors import InvalidInput
 from runtime.types import JsonObject
 
@@ -54,12 +54,7 @@ class TimConfig(BaseModel):
     @field_validator("answer_schema")
     @classmethod
     def _is_whole(cls, schema: JsonObject | None) -> JsonObject | None:
-        if schema is not None:
-            try:
-                embedded(schema, "answer", {})
-            except InvalidInput as error:
-                raise ValueError(error.message) from error
-        return schema
+        return schema if schema is None else usable(schema, "answer")
 
     @property
     def live_limit(self) -> int:

@@ -1,7 +1,8 @@
 """The schema of a finished document, of a free tree or a typed one.
 
 The order of the properties is the order in which the fields are written. A tool's name decides on its parameters. A
-document that is still being written may hold a pruned list, which is empty and valid only there. Source: TIM §2.1, §8.
+document that is still being written may hold a pruned list, which is empty and valid only there. A conclusion that could
+not be read is said to be so, whatever its kind asks for. Source: TIM §2.1, §5, §8.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
+from agents.tim.repairing import UNPARSABLE
 from agents.tim.typed import Shape, TypedTree, embedded
 from runtime.types import JsonObject, ToolSpec
 
@@ -97,7 +99,8 @@ def _typed_task(
     if kind.hint:
         properties["thought"] = {"type": "string", "description": kind.hint}
     if kind.conclusion is not None:
-        properties["conclusion"] = embedded(kind.conclusion, f"{place.name}.conclusion", defs)
+        own = embedded(kind.conclusion, f"{place.name}.conclusion", defs)
+        properties["conclusion"] = {"anyOf": [own, {"const": UNPARSABLE}]}
     task["required"] = ["title", "thought", *(["subtasks"] if must else []), "conclusion"]
     return task
 

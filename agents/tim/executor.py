@@ -10,7 +10,6 @@ about the window is the larger of that ledger and the estimate of the prompt as 
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import ClassVar, Final, Self
 
@@ -38,6 +37,7 @@ from agents.tim.rendering import (
     open_words,
     shares,
 )
+from agents.tim.repairing import NO_THOUGHT, UNPARSABLE
 from agents.tim.schemas import (
     AfterTool,
     Answered,
@@ -75,14 +75,12 @@ from runtime.llm.base import SupportsWindow
 from runtime.llm.estimate import estimate_prompt, estimate_tokens
 from runtime.metrics import metrics
 from runtime.prompts import PromptFile
-from runtime.thread_document import record_id
+from runtime.thread_document import record_id, value_of
 from runtime.threads import ThreadTree
 from runtime.types import JsonObject
 from runtime.working_memory import Cut
 
 UNIT: Final = "answer"
-UNPARSABLE: Final = "error: unparsable step"
-NO_THOUGHT: Final = "(no thought)"
 PARAMETER_TOKENS: Final = 2_048
 LAST_THOUGHT_TOKENS: Final = 128
 
@@ -395,7 +393,8 @@ class Executor:
         tree = branch.tree
         more = (can.more is not False) if said is None else can.goes_on(said)
         text = UNPARSABLE if said is None else _text(said.conclusion)
-        tree.write(path, "conclusion", text, tokens or estimate_tokens(text))
+        as_json = said is not None and can.conclusion_schema is not None and not isinstance(said.conclusion, str)
+        tree.write(path, "conclusion", text, tokens or estimate_tokens(text), as_json=as_json)
         cuts = tree.close(path)
         owner = path.rpartition(".")[0]
         if not more and owner and not alone:
@@ -404,6 +403,8 @@ class Executor:
             self._last = text
         done.append(more)
         detail: JsonObject = {"tokens": tokens or estimate_tokens(text), **figures(tree)}
+        if as_json:
+            detail["as_json"] = True
         return [
             TaskClosed(path=path, conclusion=text, detail=detail),
             ReasoningDelta(text=f"[{path}] → {text}\n"),
@@ -420,7 +421,7 @@ class Executor:
         ending: bool,
         done: list[UseTool | Descend | bool],
     ) -> list[AnyPayload]:
-        """Close a task of which nothing could be read. The document stays one of its schema."""
+        """Close a task that could not be read, or go down where its kind must: the document stays one of its schema."""
         can = self._places.opening(branch, path, alone=alone, ending=ending)[0]
         name = self._places.named(path, can.kind, title)
         if name:
@@ -429,6 +430,10 @@ class Executor:
         branch.tree.write(path, "thought", NO_THOUGHT, tokens)
         detail: JsonObject = {"thought": NO_THOUGHT, "tokens": tokens, **figures(branch.tree)}
         opened = TaskOpened(path=path, title=name, detail=detail)
+        if can.descend and not can.conclude:
+            branch.tree.open_list(path)
+            done.append(Descend(kind="descend"))
+            return [opened]
         return [opened, *self._concluded(branch, path, can, None, 0, alone=alone, done=done)]
 
     def _answered(
@@ -467,7 +472,7 @@ class Executor:
         top = [
             record.text
             for record in tree.memory.live.values()
-            if record.kind == "conclusion" and "." not in record.owner
+            if record.id == record_id(record.owner, "conclusion") and "." not in record.owner
         ]
         text = "\n\n".join(top) or self._last
         if text:
@@ -480,8 +485,8 @@ def results_below(tree: ThreadTree, path: str) -> list[str]:
     found: list[str] = []
     for child in tree.nodes[path].children:
         result, conclusion = texts.get(record_id(child, "result")), texts.get(record_id(child, "conclusion"))
-        task: JsonObject = {} if result is None else {"tool_result": json.loads(result.text)}
-        found.append(compact({**task, "conclusion": conclusion.text if conclusion is not None else ""}))
+        task: JsonObject = {} if result is None else {"tool_result": value_of(result)}
+        found.append(compact({**task, "conclusion": value_of(conclusion) if conclusion is not None else ""}))
     return found
 
 

@@ -72,7 +72,9 @@ class Places:
                 conclude=not (deeper and descend) and not calls,
                 conclusion_schema=self._typed.conclusion_schema(kind),
             )
-        return can.concluding() if ending or branch.ending == owner else can
+        if ending:
+            return can.concluding()
+        return self._soon(can, owner, number) if branch.ending == owner else can
 
     def after_tool(self, branch: Branch, path: str, *, alone: bool, ending: bool) -> Can:
         """For a task whose tool has answered."""
@@ -94,6 +96,14 @@ class Places:
             return title
         self._kinds[path] = kind
         return title if title == kind or title.startswith(f"{kind}:") else f"{kind}: {title}" if title else kind
+
+    def _soon(self, can: Can, owner: str, number: int) -> Can:
+        """The same in a list that is to end. Of a typed tree the shape holds: a tuple is completed, for it has an end of its
+        own, and what a kind must do it does."""
+        if self._typed is None or not can.kind:
+            return can.concluding()
+        more = False if self._typed.may_close(self._kinds.get(owner), number) else can.more
+        return replace(can if not can.conclude else can.concluding(), more=more)
 
     def _live(self, branch: Branch) -> tuple[ToolSpec, ...]:
         """The tools that may be called now; `recall` names the paths that there is something at."""

@@ -17,6 +17,10 @@ from pydantic import JsonValue
 
 from runtime.types import JsonObject
 
+NO_THOUGHT: Final = "(no thought)"
+UNPARSABLE: Final = "error: unparsable step"
+"""What stands in the place of a thought and of a conclusion that could not be read."""
+
 _CANDIDATES: Final = 32
 _OBJECT = re.compile(r'\{(?=\s*(?:"|\}|$))')
 _SPACE = re.compile(r"\s*")

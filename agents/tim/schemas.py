@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 from agents.thinking import visible
 from agents.tim.repairing import remaining, repair
 from agents.tim.typed import embedded
+from agents.tooling.schemas import faults
 from runtime.errors import InvalidInput
 from runtime.llm.estimate import CHARS_PER_TOKEN
 from runtime.llm.structured import first_object
@@ -141,18 +142,19 @@ def open_schema(cans: Sequence[Can], lengths: Lengths) -> JsonObject:
         "thought": _text(lengths.thought),
         "action": _one_of(options),
     }
-    whole = _object(properties, required=[*kind, "thought", "action"])
-    return {**whole, "$defs": defs} if defs else whole
+    return _whole(properties, defs, required=[*kind, "thought", "action"])
 
 
 def after_tool_schema(can: Can, lengths: Lengths) -> JsonObject:
     """The schema of `tim.after_tool`: `{action}`, never another tool."""
-    return _object({"action": _one_of(_options(replace(can, tools=()), lengths, {}))})
+    defs: JsonObject = {}
+    return _whole({"action": _one_of(_options(replace(can, tools=()), lengths, defs))}, defs)
 
 
 def after_list_schema(can: Can, lengths: Lengths) -> JsonObject:
     """The schema of `tim.after_list`: `{conclusion, more}`."""
-    return _object(_conclusion(can, lengths))
+    defs: JsonObject = {}
+    return _whole(_conclusion(can, lengths, defs), defs)
 
 
 def answer_schema(wanted: JsonObject | None, max_tokens: int) -> JsonObject:
@@ -161,8 +163,7 @@ def answer_schema(wanted: JsonObject | None, max_tokens: int) -> JsonObject:
     if wanted is None:
         return _object({"answer": _text(max_tokens)})
     defs: JsonObject = {}
-    whole = _object({"answer": embedded(wanted, "answer", defs)})
-    return {**whole, "$defs": defs} if defs else whole
+    return _whole({"answer": embedded(wanted, "answer", defs)}, defs)
 
 
 class Read(NamedTuple, Generic[Reply]):
@@ -212,6 +213,8 @@ def read(
 def _valid(said: JsonObject, model: type[Reply], cans: Sequence[Can]) -> Reply:
     """The reply. Raises `ValidationError`, and `ValueError` with the field that names what may not be done here."""
     reply = model.model_validate(said)
+    if isinstance(reply, Concluded) and not any(_concludes(can, reply.conclusion) for can in cans or [Can()]):
+        raise ValueError("conclusion")
     if not isinstance(reply, Opened | AfterTool):
         return reply
     fitting = [can for can in cans if _admits(can, reply.action)]
@@ -228,7 +231,14 @@ def _admits(can: Can, action: Action) -> bool:
     a tool that there is not is answered in its place."""
     if isinstance(action, UseTool) and can.kind:
         return action.tool_name in [tool.name for tool in can.tools]
+    if isinstance(action, Conclude) and not _concludes(can, action.conclusion):
+        return False
     return action.kind in can.acts
+
+
+def _concludes(can: Can, conclusion: JsonValue) -> bool:
+    """Whether it is of the form that the kind of the task wants; a kind that wants none takes what comes."""
+    return can.conclusion_schema is None or not faults(can.conclusion_schema, conclusion)
 
 
 def fits(answer: JsonValue, wanted: JsonObject | None) -> bool:
@@ -243,7 +253,7 @@ def fits(answer: JsonValue, wanted: JsonObject | None) -> bool:
 def _options(can: Can, lengths: Lengths, defs: JsonObject) -> list[JsonObject]:
     options: list[JsonObject] = []
     if can.conclude:
-        options.append(_object({"kind": {"const": "conclude"}, **_conclusion(can, lengths)}))
+        options.append(_object({"kind": {"const": "conclude"}, **_conclusion(can, lengths, defs)}))
     if can.descend:
         options.append(_descend(can.descend))
     return options + [_tool(spec, defs) for spec in can.tools]
@@ -276,15 +286,20 @@ def _tool(spec: ToolSpec, defs: JsonObject) -> JsonObject:
     return _object({"kind": {"const": "tool"}, "tool_name": {"const": spec.name}, "parameters": parameters})
 
 
-def _conclusion(can: Can, lengths: Lengths) -> JsonObject:
+def _conclusion(can: Can, lengths: Lengths, defs: JsonObject) -> JsonObject:
     conclusion: JsonObject = _text(lengths.conclusion, least=lengths.least_conclusion)
     if can.conclusion_schema is not None:
-        conclusion = can.conclusion_schema
+        conclusion = embedded(can.conclusion_schema, f"{can.kind}.conclusion", defs)
     return {"conclusion": conclusion, **({"more": {"type": "boolean"}} if can.more is None else {})}
 
 
 def _text(max_tokens: int, *, least: int = 1) -> JsonObject:
     return {"type": "string", "minLength": least, "maxLength": max_tokens * CHARS_PER_TOKEN}
+
+
+def _whole(properties: JsonObject, defs: JsonObject, *, required: Sequence[str] | None = None) -> JsonObject:
+    whole = _object(properties, required=required)
+    return {**whole, "$defs": defs} if defs else whole
 
 
 def _object(properties: JsonObject, *, required: Sequence[str] | None = None) -> JsonObject:

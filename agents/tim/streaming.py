@@ -29,18 +29,19 @@ from agents.graphs import Work
 from agents.tim import grammar
 from agents.tim.calls import SHORT_RESULT_TOKENS
 from agents.tim.config import REPLY_TOKENS, TimConfig
-from agents.tim.executor import NO_THOUGHT, PARAMETER_TOKENS, UNPARSABLE, Executor, results_below
+from agents.tim.executor import PARAMETER_TOKENS, Executor, results_below
 from agents.tim.forgetting import missing
 from agents.tim.guards import min_conclusion, relief, shorten
 from agents.tim.parallel import Branch
 from agents.tim.rendering import STREAM, compact, shown
+from agents.tim.repairing import NO_THOUGHT, UNPARSABLE
 from agents.tim.schemas import Can, Conclude, Descend, UseTool
 from agents.tim.tree import ANSWER, SHORTENED, cut_event, figures
 from agents.tim.typed import TypedTree
 from agents.tim.writing import Document, Piece
 from runtime.errors import ContextOverflow, InvalidInput
 from runtime.events import AnyPayload, CheckFailed, ReasoningDelta, SpanPruned, TaskOpened
-from runtime.llm.base import CallInfo
+from runtime.llm.base import LLM, CallInfo
 from runtime.llm.estimate import estimate_tokens
 from runtime.llm.sessions import SupportsSessions
 from runtime.prompts import PromptFile
@@ -53,18 +54,24 @@ Then = Callable[[str, int], Awaitable[list[AnyPayload]]]
 
 async def stream_answer(work: Work) -> JsonObject:
     """Grow the tree in one stream and answer. Raises `InvalidInput` for a model without sessions, and as the executor."""
-    llm, config = work.ctx.llm, work.ctx.config
+    config = work.ctx.config
     assert isinstance(config, TimConfig)
-    if not isinstance(llm, SupportsSessions):
-        raise InvalidInput(
-            f"mode 'stream': the model {llm.ref!r} is served without sessions of token ids; expected our own engine or a "
-            "vLLM server named as 'vllm/<model>'. Use mode 'steps'",
-            param="config.mode",
-        )
+    llm = with_sessions(work.ctx.llm)
     stream = await Streamed.open(work, config)
     async with llm.session(stream.prompt, info=CallInfo("tim.open", work.ctx.run_id)) as session:
         stream.use(Document(session, work.ctx.run_id, stream.prompt))
         return await stream.run()
+
+
+def with_sessions(llm: LLM) -> SupportsSessions:
+    """The model as one that has sessions. Raises `InvalidInput` for one that has none."""
+    if isinstance(llm, SupportsSessions):
+        return llm
+    raise InvalidInput(
+        f"mode 'stream': the model {llm.ref!r} is served without sessions of token ids; expected our own engine or a "
+        "vLLM server named as 'vllm/<model>'. Use mode 'steps'",
+        param="config.mode",
+    )
 
 
 class Streamed(Executor):

@@ -99,7 +99,8 @@ def tree_of(events: Iterable[Event]) -> JsonObject:
             case TaskClosed() if payload.path in nodes:
                 node = nodes[payload.path]
                 tokens = node["tokens"] + int(str(payload.detail.get("tokens", 0)))
-                node |= {"conclusion": payload.conclusion, "state": "closed", "tokens": tokens}
+                concluded = json.loads(payload.conclusion) if payload.detail.get("as_json") else payload.conclusion
+                node |= {"conclusion": payload.conclusion, "concluded": concluded, "state": "closed", "tokens": tokens}
             case SpanPruned() if payload.detail.get("why") != SHORTENED:
                 for node in _below(nodes, payload.path):
                     node |= {"live": False, "pruned_at": node["pruned_at"] or event.seq}
@@ -186,5 +187,5 @@ def _document(nodes: list[dict[str, Any]], answer: JsonValue) -> JsonObject:
         siblings.append(task)
     for node in nodes:
         if node["conclusion"] is not None:
-            made[node["path"]]["conclusion"] = node["conclusion"]
+            made[node["path"]]["conclusion"] = node["concluded"]
     return {"reasoning": top, **({} if answer is None else {"answer": answer})}

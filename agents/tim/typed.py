@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
+from agents.tooling.schemas import malformed
 from runtime.errors import InvalidInput
 from runtime.types import JsonObject
 
@@ -66,6 +67,11 @@ class Kind(_Edge):
     hint: str = Field("", max_length=4_000)
     subtasks: Shape | None = None
     conclusion: JsonObject | None = None
+
+    @field_validator("conclusion")
+    @classmethod
+    def _can_be_asked_for(cls, conclusion: JsonObject | None) -> JsonObject | None:
+        return conclusion if conclusion is None else usable(conclusion, "conclusion")
 
 
 class TypedTree(_Edge):
@@ -188,6 +194,17 @@ class TypedTree(_Edge):
                 found.add(name)
                 waiting.extend(self._children(name))
         return found
+
+
+def usable(schema: JsonObject, name: str) -> JsonObject:
+    """The schema, when a reply can be bound to it as a part of another. Raises `ValueError`, which pydantic reports."""
+    if (wrong := malformed(schema)) is not None:
+        raise ValueError(wrong)
+    try:
+        embedded(schema, name, {})
+    except InvalidInput as error:
+        raise ValueError(error.message) from error
+    return schema
 
 
 _OF_A_ROOT: Final = ("$schema", "$id", "$defs", "definitions")

@@ -12,6 +12,7 @@ from typing import Any, Final
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
 from jsonschema.validators import validator_for  # type: ignore[import-untyped]
+from pydantic import JsonValue
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
@@ -25,12 +26,19 @@ def fault_of_schema(schema: Mapping[str, Any]) -> str | None:
     """Why this cannot be the schema of parameters; None when it can."""
     if schema.get("type") != "object":
         return f"schema of type {schema.get('type')!r}, expected 'object'"
+    if (wrong := malformed(schema)) is not None:
+        return wrong
+    foreign = next((ref for ref in _references(schema) if not ref.startswith("#")), None)
+    return None if foreign is None else f"refers to {foreign!r}, expected references within the schema"
+
+
+def malformed(schema: Mapping[str, Any]) -> str | None:
+    """Why this is no JSON schema; None when it is one."""
     try:
         _kind(schema).check_schema(schema)
     except SchemaError as error:
         return f"not a JSON schema: {error.message[:MAX_FAULT_CHARS]}"
-    foreign = next((ref for ref in _references(schema) if not ref.startswith("#")), None)
-    return None if foreign is None else f"refers to {foreign!r}, expected references within the schema"
+    return None
 
 
 def without(schema: Mapping[str, Any], hidden: Collection[str]) -> JsonObject:
@@ -43,8 +51,9 @@ def without(schema: Mapping[str, Any], hidden: Collection[str]) -> JsonObject:
     return kept
 
 
-def faults(schema: JsonObject, parameters: JsonObject) -> list[str]:
-    """What is wrong with the parameters, at most five things in words that name the place; empty when nothing is."""
+def faults(schema: JsonObject, parameters: JsonValue) -> list[str]:
+    """What is wrong with the parameters, or any value; at most five things in words that name the place, empty when
+    nothing is. Raises what `jsonschema` raises for a schema that is `malformed`."""
     validator = _kind(schema)(schema, registry=Registry())
     found = []
     try:

@@ -186,17 +186,15 @@ def export(
         typer.Option("--format", help="Inspect's eval log as JSON, or the report as one HTML file for sharing."),
     ] = "inspect",
     file: Annotated[
-        Path | None,
-        typer.Option("-o", "--file", "--out", help="Where to; default: ID.json or ID.html, `-` for stdout."),
+        Path | None, typer.Option("-o", "--file", help="Where to; default: ID.json or ID.html, `-` for stdout.")
     ] = None,
-    prices: PriceTable = None,
 ) -> None:
     """Write an evaluation in the format of another program, or as a page that needs nothing else."""
     settings, log = _found(id_)
     if format_ == "html":
         from api.web.evaluations import html
 
-        text, ending = html(settings.home, log, _prices(prices, settings)), "html"
+        text, ending = html(settings.home, log, _prices(None, settings)), "html"
     else:
         from evals.export_inspect import exported
         from runtime import textsafe

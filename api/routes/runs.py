@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated
 
+import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
@@ -176,7 +177,8 @@ async def tree_of(
     if not isinstance(agent, GrowsTree):
         raise UnknownName(f"run {run.id!r} has no tree: the agent {run.agent!r} builds none", param="run_id")
     told = await tree_lines(service, run.id) if lines is None else lines
-    return agent.tree(run.spec, [line for line in told if at is None or line.seq <= at])
+    # A search of thousands of answers takes seconds to replay.
+    return await anyio.to_thread.run_sync(agent.tree, run.spec, [line for line in told if at is None or line.seq <= at])
 
 
 async def tree_lines(service: Service, run_id: str) -> list[Event]:

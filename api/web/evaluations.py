@@ -74,7 +74,7 @@ def puzzle(asked: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> d
         return None
     return {
         "pairs": grids.pairs(task),
-        "tests": [grids.tests(task, one["parts"].get("attempts") or [], asked["gold"]) for one in attempts],
+        "tests": [grids.trials(task, one["parts"].get("attempts") or [], asked["gold"]) for one in attempts],
     }
 
 
@@ -83,7 +83,9 @@ def compared(found: Comparison, prices: Prices, asked: Mapping[str, Mapping[str,
     lines = []
     for change in changes(found.a, found.b):
         a, b = _line(asdict(change.a), asked[change.item]), asdict(change.b)
-        lines.append({"item": change.item, "set": change.set, "verdict": change.verdict, "asked": a["asked"], "a": a, "b": b})
+        lines.append(
+            {"item": change.item, "set": change.set, "verdict": change.verdict, "asked": a["asked"], "a": a, "b": b}
+        )
     counts = Counter(line["verdict"] for line in lines)
     return {
         "comparison": found.to_json(prices),
@@ -141,7 +143,8 @@ def _gold(asked: Mapping[str, Any]) -> str:
 
 
 def _frontier(one: Mapping[str, Any]) -> Plot | None:
-    """Accuracy against tokens for one answer and for the vote of more, with the same of the controls."""
+    """Accuracy against tokens for one answer and for the vote of more, with the same of the controls; None for one point,
+    which is no course."""
     if one.get("lift"):
         by_arm: dict[str, list[Point]] = {}
         for point in one["lift"]["tokens"]:
@@ -152,12 +155,16 @@ def _frontier(one: Mapping[str, Any]) -> Plot | None:
         ]
     else:
         series = [Series(one["agent"], tuple(_of_k(point) for point in one["curve"]))]
+    if sum(len(one.points) for one in series) < 2:
+        return None
     return shares("Accuracy against tokens", "tokens for a problem", series)
 
 
 def _of_k(point: Mapping[str, Any]) -> Point:
     what = "one answer" if point["k"] == 1 else f"majority of {point['k']}"
-    return Point(point["tokens"], point["accuracy"], f"{what}: {100 * point['accuracy']:.1f} % at {point['tokens']:.0f} tokens")
+    return Point(
+        point["tokens"], point["accuracy"], f"{what}: {100 * point['accuracy']:.1f} % at {point['tokens']:.0f} tokens"
+    )
 
 
 def _course(one: Mapping[str, Any]) -> Plot | None:
@@ -177,4 +184,3 @@ def _name(row: Mapping[str, Any]) -> str:
 
 def _point(row: Mapping[str, Any]) -> str:
     return f"{_name(row)}: {100 * row['accuracy']:.1f} % at {row['tokens']:.0f} tokens"
-

@@ -28,7 +28,7 @@ class Drawing(NamedTuple):
     wrong: int = 0
 
 
-class Test(NamedTuple):
+class Trial(NamedTuple):
     """A test input, what is right, and the attempts at it."""
 
     asked: Drawing
@@ -53,14 +53,14 @@ def pairs(task: Mapping[str, Any]) -> list[tuple[Drawing, Drawing]]:
     ]
 
 
-def tests(task: Mapping[str, Any], attempts: Sequence[Sequence[Grid]], gold: Sequence[Grid]) -> list[Test]:
+def trials(task: Mapping[str, Any], attempts: Sequence[Sequence[Grid]], gold: Sequence[Grid]) -> list[Trial]:
     """The test inputs with what was submitted for them."""
     found = []
     for n, (pair, wanted) in enumerate(zip(task["test"], gold, strict=True)):
         given = attempts[n] if n < len(attempts) else []
         drawn = [draw(grid, f"Attempt {m}", gold=wanted) for m, grid in enumerate(given, start=1)]
         found.append(
-            Test(
+            Trial(
                 draw(pair["input"], f"Test {n + 1}"),
                 draw(wanted, "Right"),
                 tuple(drawn) or (Drawing("No attempt", None, "bad"),),
@@ -98,11 +98,10 @@ def _svg(grid: Grid, title: str, wrong: Sequence[tuple[int, int]]) -> Markup:
             cells[int(row[x])].append(f"M{x} {y}h{end - x}v1h{x - end}z")
             x = end
     paths = "".join(f'<path class="arc{colour}" d="{"".join(parts)}"/>' for colour, parts in sorted(cells.items()))
-    lines = "".join(f"M{x} 0V{height}" for x in range(width + 1)) + "".join(f"M0 {y}H{width}" for y in range(height + 1))
-    digits = "".join(
-        f'<text x="{" ".join(f"{x + 0.5}" for x in range(len(row)))}" y="{y + 0.72}">{"".join(str(int(c)) for c in row)}</text>'
-        for y, row in enumerate(grid)
+    lines = "".join(f"M{x} 0V{height}" for x in range(width + 1)) + "".join(
+        f"M0 {y}H{width}" for y in range(height + 1)
     )
+    digits = "".join(_digits(row, y) for y, row in enumerate(grid))
     crosses = "".join(f"M{x + 0.22} {y + 0.22}l.56 .56M{x + 0.78} {y + 0.22}l-.56 .56" for x, y in wrong)
     marks = f'<path class="cross-back" d="{crosses}"/><path class="cross" d="{crosses}"/>' if crosses else ""
     return Markup(
@@ -110,3 +109,9 @@ def _svg(grid: Grid, title: str, wrong: Sequence[tuple[int, int]]) -> Markup:
         f'role="img" aria-label="{escape(title)}: {height} × {width}">{paths}<path class="lines" d="{lines}"/>'
         f'<g class="digits" aria-hidden="true">{digits}</g>{marks}</svg>'
     )
+
+
+def _digits(row: Sequence[int], y: int) -> str:
+    """A row of digits as one text, with a place for each character."""
+    places = " ".join(f"{x + 0.5}" for x in range(len(row)))
+    return f'<text x="{places}" y="{y + 0.72}">{"".join(str(int(cell)) for cell in row)}</text>'

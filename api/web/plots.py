@@ -15,6 +15,8 @@ LEFT: Final = 44
 RIGHT: Final = 14
 TOP: Final = 12
 BOTTOM: Final = 40
+# The shortest axis; of values that are all zero too.
+LEAST: Final = 1e-6
 TONES: Final = ("k1", "k2", "k3", "k4", "k5", "k7", "k8", "k6")
 
 
@@ -88,7 +90,7 @@ def shares(title: str, across: str, series: Sequence[Series]) -> Plot | None:
     filled = [one for one in series if one.points]
     if not filled:
         return None
-    most = max(point.x for one in filled for point in one.points) * 1.06 or 1.0
+    most = max([LEAST, *(point.x * 1.06 for one in filled for point in one.points)])
     step = _step(most)
     drawn = tuple(_drawn(one, TONES[number % len(TONES)], most) for number, one in enumerate(filled))
     across_ticks = tuple(Tick(_x(n * step, most), f"{n * step:,g}") for n in range(int(most / step) + 1))

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 ORDER: Final[Mapping[str, tuple[str, ...]]] = {
     "concept": ("description", "cues", "implementation", "used_in"),
     "lesson": ("situation", "suggestion", "source"),
-    "experience": ("method", "keys", "lineage"),
+    "experience": ("insight", "problem", "category", "op", "reward", "method", "keys", "lineage"),
     "tool_trace": ("tool", "arguments", "result", "ok"),
     "file": ("path", "language"),
     "memory_point": ("vertices", "passages", "order"),
@@ -53,7 +53,8 @@ class Typed:
 
 def shown_data(semantic_type: str, data: Mapping[str, JsonValue]) -> Typed:
     """The parts of `data` in the order in which they are read; whatever a model wrote there can be shown."""
-    signature, parameters = ("", ())
+    signature = ""
+    parameters: tuple[Parameter, ...] = ()
     names = list(data)
     if semantic_type == "concept" and isinstance(data.get("concept"), str):
         signature, parameters = _signature(data)
@@ -81,6 +82,8 @@ def _part(name: str, value: JsonValue) -> Part:
     label = name.replace("_", " ")
     if isinstance(value, list) and all(isinstance(one, str | int | float) for one in value):
         return Part(label, items=tuple(str(one) for one in value))
+    if isinstance(value, str) and "\n" in value:
+        return Part(label, code=value)
     if isinstance(value, dict | list):
         return Part(label, code=json.dumps(value, ensure_ascii=False, indent=2))
     return Part(label, text=str(value) if not isinstance(value, bool) else ("yes" if value else "no"))

@@ -44,6 +44,7 @@ from runtime.types import JsonObject, Message
 
 PARTS: Final = ("tools", "sizes", "overhead", "shapes")
 READINGS: Final = (5, 20, 30, 50)
+GOAL_AT: Final = 30
 SIZES: Final = (4_096, 16_384, 65_536)
 WINDOW: Final = 8_192
 THINGS: Final = 100
@@ -124,9 +125,10 @@ def continued(ledger: Ledger, tools: int) -> int:
 # -- tool calls --------------------------------------------------------------------------------------------------------
 
 
-async def tools(bench: Workbench, servers: Servers, console: Console) -> None:
-    """The tables of part `tools`."""
-    tree, found = tool_tree(max(READINGS)), dict[str, Ledger]()
+async def tools(bench: Workbench, servers: Servers, console: Console, readings: Sequence[int]) -> None:
+    """The table of part `tools`, and its goals at 30 tool calls, or at the last where that is no reading."""
+    tree, found = tool_tree(max(readings)), dict[str, Ledger]()
+    goal_at = GOAL_AT if GOAL_AT in readings else max(readings)
     plain: Ledger | None = None
     for way in WAYS:
         llm = servers.of(way)
@@ -140,7 +142,7 @@ async def tools(bench: Workbench, servers: Servers, console: Console) -> None:
             plain = await loop(servers.resent, ledger.first, tree, ran, f"{servers.mark} loop")
     assert plain is not None
     whole = found["stream A1, k = 0"]
-    table = Table(title=f"one tree, {max(READINGS)} tool calls in all, window {WINDOW}, blocks of {BLOCK}")
+    table = Table(title=f"one tree, {max(readings)} tool calls in all, window {WINDOW}, blocks of {BLOCK}")
     for column in (
         "tool calls",
         "way",
@@ -154,7 +156,7 @@ async def tools(bench: Workbench, servers: Servers, console: Console) -> None:
     ):
         table.add_column(column, justify="left" if column == "way" else "right")
     table.add_column("s at the server", justify="right")
-    for reading in READINGS:
+    for reading in readings:
         again, full = continued(plain, reading), whole.at(reading).entered
         table.add_row(str(reading), "loop, no cache (counted)", f"{again}", "100%", "0")
         if len(plain.rows) > reading:
@@ -169,10 +171,12 @@ async def tools(bench: Workbench, servers: Servers, console: Console) -> None:
     console.print(table)
     for name, ledger in found.items():
         if name.startswith("stream"):
-            row, again = ledger.at(30), continued(plain, 30)
-            tell(console, f"{name}: computed for 30 tool calls, of resending", row.computed / again, 0.1, "{:.1%}")
+            row, again = ledger.at(goal_at), continued(plain, goal_at)
+            tell(
+                console, f"{name}: computed for {goal_at} tool calls, of resending", row.computed / again, 0.1, "{:.1%}"
+            )
             tell(console, f"{name}: computed, over the ideal", row.computed / row.ideal - 1, 0.1, "{:+.1%}")
-            last = ledger.at(max(READINGS))
+            last = ledger.at(max(readings))
             tell(console, f"{name}: peak live, of the whole context", last.peak / last.entered, 0.4, "{:.1%}")
 
 
@@ -303,7 +307,7 @@ async def measure(options: argparse.Namespace, home: Path, console: Console) -> 
         raise SystemExit(f"{', '.join(rest)}: expected --base-url, the address of a model server; see --help")
     settings, servers = await connected(options.base_url, home / "server")
     parts: dict[str, Callable[[Workbench], Awaitable[None]]] = {
-        "tools": lambda bench: tools(bench, servers, console),
+        "tools": lambda bench: tools(bench, servers, console, options.readings),
         "sizes": lambda bench: sizes(bench, servers, console, options.sizes),
         "shapes": lambda bench: shapes(bench, servers.resent, console, options.seeds, options.jobs),
     }
@@ -319,6 +323,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-url", help="of the model server, …/v1; it must be vLLM")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--readings", nargs="+", type=int, default=READINGS, help="numbers of tool calls in `tools`")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="tokens of the trees of `sizes`")
     parser.add_argument("--seeds", type=int, default=50, help="runs of `shapes`")
     parser.add_argument("--jobs", type=int, default=8, help="runs of `shapes` at a time")

@@ -58,7 +58,7 @@ def _told(tx: Tx, allowed: Access) -> list[Row[Any]]:
         MemoryRow.attribute,
         MemoryRow.sensitivity,
     ).where(MemoryRow.vault_id == allowed.vault.id, MemoryRow.state.in_(sorted(LIVE)))
-    found = tx.connection.execute(query.order_by(MemoryRow.seq.desc()))
+    found: Sequence[Row[Any]] = tx.connection.execute(query.order_by(MemoryRow.seq.desc())).all()
     return [row for row in found if allowed.sees(row.sensitivity)]
 
 

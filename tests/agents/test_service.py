@@ -197,3 +197,14 @@ async def test_a_queued_run_whose_process_stops_before_it_claims_it_goes_on_in_t
     with scripted_process(port=port):
         async with open_service(chosen) as service:
             assert (await service.wait(run.id, owner=None, timeout_s=20)).status == "succeeded"
+
+
+async def test_an_agent_whose_options_need_more_than_the_model_can_do_is_refused_at_once(
+    settings: Settings,
+) -> None:
+    plain = make_settings(settings.home, llm__model="openai/plain", llm__base_url=f"http://127.0.0.1:{free_port()}/v1")
+    async with open_service(plain, take_queued=False) as service:
+        with pytest.raises(InvalidInput, match=r"'stream'.*mode 'steps'") as error:
+            await service.submit(RunSpec("tim", "Which?", config={"mode": "stream"}), owner=await owner(service))
+        assert error.value.param == "config.mode"
+        assert await service.submit(RunSpec("tim", "Which?"), owner=await owner(service))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.routes.tree_documented import ThreadTree
-from tests.api.conftest import Served, serving
+from tests.api.conftest import Serve, Served, serving
 
 SCRIPT = """
 [[rule]]
@@ -81,3 +81,46 @@ def test_the_client_hears_thoughts_as_reasoning_and_the_answer_as_text(thinking:
         assert words in reasoning[at:], reasoning
         at = reasoning.index(words, at)
     assert text == "It is 42."
+
+
+RECALLING = """
+[[rule]]
+purpose = "tim.open"
+contains = "Next: task 1,"
+json = { title = "plan", thought = "First the parts.", action = { kind = "descend" } }
+[[rule]]
+purpose = "tim.open"
+contains = "Next: task 1.1,"
+json = { thought = "Say it.", action = { kind = "conclude", conclusion = "It is 42.", more = false } }
+[[rule]]
+purpose = "tim.after_list"
+json = { conclusion = "Found.", more = true }
+[[rule]]
+purpose = "tim.open"
+contains = "Next: task 2,"
+json = { thought = "What was it?", action = { kind = "tool", tool_name = "recall", parameters = { path = "1" } } }
+[[rule]]
+purpose = "tim.after_tool"
+json = { action = { kind = "conclude", conclusion = "42, as task 1.1 says.", more = false } }
+[[rule]]
+purpose = "tim.answer"
+json = { answer = "42." }
+"""
+
+
+def test_the_tree_says_what_was_recalled_and_the_run_has_it_in_its_place(serve: Serve) -> None:
+    with serve(RECALLING) as recalling:
+        done = recalling.openai().chat.completions.with_raw_response.create(
+            model="tim",
+            messages=[{"role": "user", "content": "What is it?"}],
+            extra_body={"mneme": {"seed": 0, "config": {"k": 0, "tools": []}}},
+        )
+        run_id = done.headers["x-run-id"]
+        told = ThreadTree.model_validate(recalling.http.get(f"/api/runs/{run_id}/tree").json())
+        run = recalling.http.get(f"/api/runs/{run_id}").json()
+    assert done.parse().choices[0].message.content == "42."
+    seen = {node.path: (node.live, node.recalled, node.pruned_at is not None) for node in told.nodes}
+    assert seen == {"1": (True, 0, False), "1.1": (False, 1, True), "2": (True, 0, False)}
+    assert 0 < told.series[-1].recalled <= told.series[-1].pruned
+    first, second = run["output"]["detail"]["document"]["reasoning"]
+    assert second["tooluse"]["tool_result"] == first["subtasks"]

@@ -280,7 +280,7 @@ rules = st.fixed_dictionaries(
         "prune_at": st.sampled_from(["list_close", "parent_conclusion"]),
         "policy": st.sampled_from(["stack", "cost"]),
         "prune": st.booleans(),
-        "remaining_steps": st.sampled_from([0.0, 0.5, 10.0]),
+        "remaining_steps": st.sampled_from([None, 0.0, 0.5, 10.0]),
     }
 )
 
@@ -424,6 +424,23 @@ def test_under_the_cost_rule_a_list_waits_until_it_pays() -> None:
 
 
 # -- forgetting and remembering ------------------------------------------------------------------------------------------
+
+
+def test_without_an_estimate_of_the_caller_the_cost_rule_makes_one_from_the_tree() -> None:
+    tree = ThreadTree(prompt_tokens=100, k=0, policy="cost", prune_at="list_close")
+    assert tree.remaining_steps == 1, "the answer"
+    write_all_but_answer = list(ops((Plan(1, 1, children=(Plan(1, 20), Plan(1, 20))), Plan(1, 1))))
+    seen = []
+    for op in write_all_but_answer:
+        apply(tree, op)
+        seen.append((op.do, op.path, tree.remaining_steps))
+    # So many tasks were made and as many may follow; the open ones must conclude, and there is the answer.
+    assert ("thought", "1", 1 + 1 + 1) in seen
+    assert ("thought", "1.2", 3 + 2 + 1) in seen
+    assert ("close", "1", 3 + 0 + 1) in seen
+    assert tree.nodes["1"].list_pruned
+    tree.remaining_steps = 0.5
+    assert ThreadTree.from_json(tree.to_json()).remaining_steps == 0.5
 
 
 def test_when_the_window_is_near_all_that_wait_go_oldest_first() -> None:

@@ -59,7 +59,15 @@ async def playground_page(
     return twin(request, "playground.html", view, form=form, trees=trees, ended=asked and asked["status"] in TERMINAL)
 
 
-BLANK: Final[JsonObject] = {"agent": "", "vaults": [], "input": "", "memory": "on", "budget": {}, "config": {}, "model": ""}
+BLANK: Final[JsonObject] = {
+    "agent": "",
+    "vaults": [],
+    "input": "",
+    "memory": "on",
+    "budget": {},
+    "config": {},
+    "model": "",
+}
 
 
 def _form(run: dict[str, Any]) -> dict[str, Any]:

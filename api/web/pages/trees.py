@@ -17,10 +17,10 @@ from agents.service import Service
 from api.answers import json_response
 from api.auth import Reader, TheService
 from api.route import Route
-from api.routes.runs import tree_lines, tree_of
 from api.routes.wire import PlainText, RunId
 from api.web.cards import cards_of, last_of, path_of, stops_of
-from api.web.render import excerpt, page, twin
+from api.web.grown import at_once, grown
+from api.web.render import excerpt, page, twin, wants_json
 from api.web.rows import question_of
 from runtime.errors import UnknownName
 from runtime.events import Event, LlmCall, MemoryRead, ToolCalled, ToolResult
@@ -42,14 +42,14 @@ async def tree_page(
     caller: Reader,
     at: At = None,
     node: Node = None,
-    part: Literal["cards", "node"] | None = None,
+    part: Literal["cards", "node", "whole"] | None = None,
     begin: Annotated[int, Query(alias="from", ge=0, le=10**6)] = 0,
 ) -> Response:
     """The tree; its JSON twin is the tree of the API with the run it belongs to."""
     run = await service.get(run_id, owner=caller.user_id)
-    lines = await tree_lines(service, run_id)
-    shown = lines if at is None else [line for line in lines if line.seq <= at]
-    tree = await tree_of(service, run, lines=shown)
+    if part is None and not at_once(run, at) and not wants_json(request):
+        return page(request, "tree.html", **_shell(run, at, node))
+    lines, shown, tree = await grown(service, run, at)
     if part == "cards":
         return json_response(_drawn(run, tree, lines, at))
     view = {"run": {"id": run.id, "agent": run.agent, "status": run.status}, "at": at, "tree": tree}
@@ -71,6 +71,20 @@ async def tree_page(
         live=run.status not in TERMINAL,
         best=path_of(tree)[::-1] if tree["kind"] == "search" else [],
     )
+
+
+def _shell(run: RunRecord, at: int | None, node: str | None) -> dict[str, Any]:
+    """The page without its tree, for one that takes a while to be read: the drawing fetches it, then the list."""
+    return {
+        "run": {"id": run.id, "agent": run.agent, "status": run.status},
+        "at": at,
+        "tree": {"kind": "thread" if run.agent == "tim" else "search", "nodes": []},
+        "question": excerpt(question_of(run.spec.input), TITLE),
+        "opened": None,
+        "wanted": node or "",
+        "waiting": True,
+        "live": run.status not in TERMINAL,
+    }
 
 
 def _drawn(run: RunRecord, tree: JsonObject, lines: Sequence[Event], at: int | None) -> JsonObject:

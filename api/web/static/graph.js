@@ -9,7 +9,6 @@ const LABEL = 26;
 const FONT = 11.5;
 const container = document.getElementById("graph");
 const panel = document.getElementById("graph-panel");
-const filter = document.getElementById("graph-filter");
 const slider = document.getElementById("graph-until");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -18,9 +17,12 @@ const root = document.body.dataset.root;
 const address = new URL(location.href);
 let start = null;
 let times = [];
+let bound = [];
 let chosen = null;
 let places = new Map();
 let later = 0;
+const widths = new Map();
+const family = getComputedStyle(document.body).fontFamily;
 
 const cy = cytoscape({ container, minZoom: 0.15, maxZoom: 2.5, boxSelectionEnabled: false, autounselectify: true });
 
@@ -85,7 +87,7 @@ function kindColour(type) {
 function styled() {
   const [text, soft, strong, panelColour, accent, bad] = ["--text", "--soft", "--line-strong", "--panel", "--accent", "--bad"].map(colour);
   const types = [...new Set(cy.nodes(".memory").map((node) => node.data("type")))];
-  const letters = { "font-size": FONT / cy.zoom(), "font-family": getComputedStyle(document.body).fontFamily, "text-outline-color": panelColour, "text-outline-width": 2.5 / cy.zoom(), "text-outline-opacity": 0.9 };
+  const letters = { "font-size": FONT / cy.zoom(), "font-family": family, "text-outline-color": panelColour, "text-outline-width": 2.5 / cy.zoom(), "text-outline-opacity": 0.9 };
   cy.style([
     { selector: "node", style: { width: "data(size)", height: "data(size)", label: "data(label)", color: text, "text-valign": "bottom", "text-margin-y": 3, "text-opacity": 0, "min-zoomed-font-size": 0, ...letters } },
     { selector: "node.memory", style: { "border-width": 1.5, "border-color": panelColour } },
@@ -93,43 +95,57 @@ function styled() {
     ...types.map((type) => ({ selector: `node.kind-${type}.past`, style: { "background-color": panelColour, "border-color": kindColour(type), "border-style": "dashed", "border-width": 2 } })),
     { selector: "node.entity", style: { shape: "round-rectangle", "background-color": strong, color: soft } },
     { selector: "node.start", style: { "border-width": 3, "border-color": accent, "border-style": "solid" } },
-    { selector: "node.start, node.readable", style: { "text-opacity": 1 } },
+    { selector: "node.readable", style: { "text-opacity": 1 } },
+    { selector: "node.above", style: { "text-valign": "top", "text-margin-y": -3 } },
     { selector: "edge", style: { width: 1, "line-color": strong, "line-opacity": 0.75, "curve-style": "haystack", "haystack-radius": 0 } },
     { selector: "edge.link", style: { "curve-style": "bezier", "line-opacity": 1, "line-color": soft, "target-arrow-color": soft, "target-arrow-shape": "triangle", "arrow-scale": 0.8, width: 1.5, "z-index": 2 } },
     { selector: "edge.CONTRADICTS", style: { "line-color": bad, "target-arrow-color": bad } },
-    { selector: ".faded", style: { opacity: 0.14, "text-opacity": 0 } },
+    { selector: ".faded", style: { opacity: 0.2, "text-opacity": 0 } },
     { selector: "edge.lit", style: { "line-color": accent, "target-arrow-color": accent, width: 1.8 } },
-    { selector: "edge.link.lit", style: { label: "data(label)", color: text, "text-rotation": "autorotate", ...letters } },
-    { selector: "node.lit", style: { "text-opacity": 1, "z-index": 5 } },
+    { selector: "edge.link.lit.long", style: { label: "data(label)", color: text, "text-rotation": "autorotate", ...letters } },
+    { selector: "node.lit", style: { "z-index": 5 } },
     { selector: "node.chosen", style: { "border-width": 3, "border-color": accent } },
     { selector: ".out", style: { display: "none" } },
   ]);
 }
 
-/** Which labels can be read where they stand: the most used first, none over another or over a node. */
+/** Which labels can be read where they stand, below or above: what is lit and what is used most first, none over another
+ *  or over a node. */
 function label() {
   const zoom = cy.zoom();
-  pen.font = `${FONT}px ${getComputedStyle(document.body).fontFamily}`;
-  const shown = cy.nodes(":visible");
-  const boxes = shown.map((node) => {
+  pen.font = `${FONT}px ${family}`;
+  const boxes = [];
+  const shown = cy.nodes().filter((node) => !node.hasClass("out") && !node.hasClass("faded")).toArray();
+  for (const node of shown) {
     const { x, y } = node.renderedPosition();
     const half = (node.data("size") * zoom) / 2;
-    return { id: node.id(), left: x - half, right: x + half, top: y - half, bottom: y + half };
-  });
-  const taken = [];
+    boxes.push({ id: node.id(), left: x - half, right: x + half, top: y - half, bottom: y + half, x });
+  }
   const hits = (one, two) => one.left < two.right && two.left < one.right && one.top < two.bottom && two.top < one.bottom;
-  const order = shown.sort((a, b) => b.hasClass("start") - a.hasClass("start") || b.data("weight") - a.data("weight"));
-  const readable = new Set();
-  order.forEach((node) => {
-    const { x, y } = node.renderedPosition();
-    const half = pen.measureText(node.data("label")).width / 2 + 3;
-    const top = y + (node.data("size") / 2 + 3) * zoom;
-    const box = { left: x - half, right: x + half, top, bottom: top + FONT + 4 };
-    if (taken.some((other) => hits(box, other)) || boxes.some((other) => other.id !== node.id() && hits(box, other))) return;
-    taken.push(box);
-    readable.add(node.id());
-  });
-  cy.batch(() => cy.nodes().forEach((node) => { node.toggleClass("readable", readable.has(node.id())); }));
+  const order = shown.map((node, index) => [node, boxes[index], 1e6 * node.hasClass("start") + 1e7 * node.hasClass("lit") + node.data("weight")]);
+  order.sort((a, b) => b[2] - a[2]);
+  const taken = [];
+  const readable = new Map();
+  for (const [node, own] of order) {
+    const half = widthOf(node.data("label")) / 2 + 3;
+    for (const [side, top] of [["below", own.bottom + 3 * zoom], ["above", own.top - 3 * zoom - FONT - 4]]) {
+      const box = { left: own.x - half, right: own.x + half, top, bottom: top + FONT + 4 };
+      if (taken.some((other) => hits(box, other)) || boxes.some((other) => other !== own && hits(box, other))) continue;
+      taken.push(box);
+      readable.set(node.id(), side);
+      break;
+    }
+  }
+  cy.batch(() => cy.nodes().forEach((node) => {
+    const side = readable.get(node.id());
+    if (node.hasClass("readable") !== Boolean(side)) node.toggleClass("readable", Boolean(side));
+    if (node.hasClass("above") !== (side === "above")) node.toggleClass("above", side === "above");
+  }));
+}
+
+function widthOf(text) {
+  if (!widths.has(text)) widths.set(text, pen.measureText(text).width);
+  return widths.get(text);
 }
 
 function zoomed() {
@@ -176,6 +192,7 @@ async function draw() {
       node.animate({ position: to, duration: 260, easing: "ease-out-cubic" });
     });
   }
+  bound = cy.nodes(".entity").map((node) => [node, node.neighborhood(".memory").toArray()]);
   timeOf();
   styled();
   hide();
@@ -189,7 +206,7 @@ async function draw() {
 
 async function choose(node) {
   chosen = node;
-  light(node);
+  light(node, true);
   const url = new URL(`${root}/ui/graph/panel`, location.href);
   if (node.hasClass("memory")) url.searchParams.set("memory", node.id());
   else {
@@ -211,25 +228,46 @@ async function expand(id) {
   address.searchParams.append("with", id);
   history.replaceState(null, "", address);
   try {
-    if (await draw()) await retable();
+    if (await draw()) {
+      await retable("graph-filter");
+      hide();
+    }
   } catch (error) {
     notice(error.message, "bad");
   }
-  if (chosen) light(chosen);
+  if (chosen) light(chosen, true);
 }
 
-function light(node) {
+/** Lift a node with what hangs on it; `alone`: the rest steps back. Plain lines are faint already and stay as they are. */
+function light(node, alone = false) {
   const lit = node ? node.closedNeighborhood() : cy.collection();
   cy.batch(() => {
-    cy.elements().removeClass("lit faded chosen");
-    if (!node) return;
-    cy.elements().not(lit).addClass("faded");
+    cy.$(".lit").not(lit).removeClass("lit long");
+    cy.$(".chosen").not(node ?? lit).removeClass("chosen");
+    if (!alone) cy.$(".faded").removeClass("faded");
+    else {
+      const rest = cy.$("node, edge.link").not(lit);
+      rest.not(".faded").addClass("faded");
+      lit.removeClass("faded");
+    }
     lit.addClass("lit");
-    node.addClass("chosen");
+    lit.edges(".link").forEach((edge) => { edge.toggleClass("long", lengthOf(edge) * cy.zoom() > 110); });
+    if (alone) node.addClass("chosen");
   });
+  label();
+}
+
+function lengthOf(edge) {
+  const [a, b] = [edge.source().position(), edge.target().position()];
+  return Math.hypot(a.x - b.x, a.y - b.y);
 }
 
 /* Filters */
+
+/** The boxes of the kinds; they are drawn again when the drawing has grown. */
+function kinds() {
+  return [...document.querySelectorAll("#graph-filter [name=kind]")];
+}
 
 function timeOf() {
   times = [...new Set(cy.nodes(".memory").map((node) => node.data("at")))].sort();
@@ -241,7 +279,7 @@ function timeOf() {
 }
 
 function hide() {
-  const boxes = [...filter.querySelectorAll("[name=kind]")];
+  const boxes = kinds();
   const wanted = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
   const known = new Set(boxes.map((box) => box.value));
   const all = !wanted.size;
@@ -250,14 +288,18 @@ function hide() {
   cy.batch(() => {
     cy.nodes(".memory").forEach((node) => {
       const type = node.data("type");
-      node.toggleClass("out", (until !== undefined && node.data("at") > until) || !(all || wanted.has(type) || !known.has(type)));
+      out(node, (until !== undefined && node.data("at") > until) || !(all || wanted.has(type) || !known.has(type)));
     });
-    cy.nodes(".entity").forEach((node) => { node.toggleClass("out", node.neighborhood(".memory").every((other) => other.hasClass("out"))); });
+    for (const [node, memories] of bound) out(node, memories.every((other) => other.hasClass("out")));
   });
 }
 
+function out(node, gone) {
+  if (node.hasClass("out") !== gone) node.toggleClass("out", gone);
+}
+
 function told() {
-  const boxes = [...filter.querySelectorAll("[name=kind]")];
+  const boxes = kinds();
   const wanted = boxes.filter((box) => box.checked).map((box) => box.value);
   address.searchParams.delete("kind");
   if (wanted.length < boxes.length) for (const value of wanted) address.searchParams.append("kind", value);
@@ -266,22 +308,21 @@ function told() {
   history.replaceState(null, "", address);
 }
 
-async function retable() {
+async function retable(...others) {
   document.getElementById("graph-address").textContent = address.href;
-  await refresh(["graph-table"], address);
+  await refresh(["graph-table", ...others], address);
 }
 
-filter.addEventListener("change", async () => {
+document.addEventListener("change", async (event) => {
+  if (!event.target.closest("#graph-filter")) return;
   hide();
   label();
   told();
   await retable();
 });
-slider.addEventListener("input", () => {
-  hide();
-  label();
-});
+slider.addEventListener("input", hide);
 slider.addEventListener("change", async () => {
+  label();
   told();
   await retable();
 });

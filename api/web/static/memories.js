@@ -1,6 +1,6 @@
 // The list of memories: rows are picked, and what is picked is archived at once. Each archiving is a version of its own,
 // and one that is refused says why and stays.
-import { call, notice } from "./page.js";
+import { call, notice, refresh } from "./page.js";
 
 const filters = document.getElementById("filters");
 if (matchMedia("(max-width: 60rem)").matches) filters.open = false;
@@ -48,6 +48,7 @@ document.getElementById("archive")?.addEventListener("click", async (event) => {
   }
   button.disabled = false;
   count();
+  if (done) await refresh(["facets", "note"]);
   if (done) notice(`${done} archived. They stay readable under State: archived.`, "good");
   if (refused.length) notice(`${refused.length} could not be archived: ${refused[0]}`, "bad");
 });

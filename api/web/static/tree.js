@@ -95,7 +95,6 @@ async function show() {
   const panel = document.getElementById("node");
   if (!chosen) {
     panel.hidden = true;
-    document.getElementById("tree-side").classList.remove("opened");
     return;
   }
   asked = new AbortController();
@@ -106,7 +105,6 @@ async function show() {
     const fresh = new DOMParser().parseFromString(await reply.text(), "text/html").getElementById("node");
     localise(fresh);
     document.getElementById("node").replaceWith(document.adoptNode(fresh));
-    document.getElementById("tree-side").classList.add("opened");
   } catch (error) {
     if (error.name !== "AbortError") throw error;
   } finally {
@@ -258,7 +256,9 @@ function follow() {
   }, { types: [...GROWING, ...ENDED], onEnd: () => {} });
 }
 
+if (stage.dataset.waiting === "yes") document.getElementById("tree-words").textContent = "Reading a large tree …";
 await load();
+if (stage.dataset.waiting === "yes") refresh(["list", "steps"], address(address_of()));
 const first = stage.dataset.at;
 if (first) {
   index = stopAt(first);
@@ -270,6 +270,6 @@ view.fit();
 if (stage.dataset.node) {
   unfoldTo(stage.dataset.node);
   choose(stage.dataset.node);
-  document.getElementById("tree-side").classList.add("opened");
+  if (document.getElementById("node").hidden) show();
 }
 if (stage.dataset.live === "yes") follow();

@@ -58,17 +58,16 @@ export function card(node, kind, { shape, most = 1, folded = 0, chosen = false }
   const { width, height } = SIZES[kind];
   const top = -height / 2;
   const names = ["card", node.state, node.id === ROOT && "root", node.live === false && "gone", node.best && "best", chosen && "chosen", node.recalled > 0 && "recalled"];
-  const group = svg("g", { class: names.filter(Boolean).join(" "), role: "treeitem", id: `tree-node-${node.id}`, "data-id": node.id, "aria-label": spoken(node, kind), "aria-level": 1, "aria-selected": String(chosen) });
+  const group = svg("g", { class: names.filter(Boolean).join(" "), role: "treeitem", id: `tree-node-${node.id}`, "data-id": node.id, "aria-level": 1, "aria-selected": String(chosen) });
   if (node.children.length > 0) group.setAttribute("aria-expanded", String(folded === 0));
-  group.append(svg("rect", { class: "face", y: top, width, height, rx: 8 }));
+  const name = svg("title");
+  name.textContent = [spoken(node, kind), node.note].filter(Boolean).join("\n");
+  group.append(name, svg("rect", { class: "face", y: top, width, height, rx: 8 }));
   const room = width - 2 * PAD;
   if (node.id === ROOT) group.append(line("Request", PAD, top + 17, room, "small", "soft"), line(node.title, PAD, top + 36, room, "title"), line(node.note || " ", PAD, top + 54, room, "small", "soft"));
   else if (kind === "thread") task(group, node, top, width);
   else answer(group, node, top, width, most);
   if (node.children.length > 0) group.append(fold(node, shape === "down" ? [REMARK_AT, height / 2] : [width, 0], folded));
-  const hover = svg("title");
-  hover.textContent = [node.title, node.note].filter(Boolean).join("\n");
-  group.append(hover);
   return group;
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from functools import partial
+from itertools import count
 from random import Random
 from typing import Any, cast
 
@@ -14,6 +15,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from agents.tim.config import TimConfig
 from agents.tim.document import document_schema
 from agents.tim.offering import RECALL_SPEC
+from agents.tim.typed import TypedTree
+from agents.tooling.schemas import faults
 from runtime.budget import Budget
 from runtime.llm.estimate import estimate_prompt
 from runtime.runs import RunSpec
@@ -37,6 +40,7 @@ async def test_a6_the_tree_of_the_sheet_takes_13_calls_and_every_prompt_is_valid
     assert shown[-3]["reasoning"][0]["subtasks"][0]["subtasks"] == []
     assert shown[-1]["reasoning"][0]["subtasks"] == []
     assert run.detail["metrics"]["tool_calls"] == 2
+    assert run.detail["metrics"]["prompt_tokens"] > 100
     assert run.detail["working_memory"]["pruned"] > 0
 
 
@@ -56,6 +60,11 @@ async def test_a5_the_tool_is_called_exactly_twice_and_its_result_stands_in_the_
     used = run.document["reasoning"][0]["subtasks"][1]["tooluse"]
     assert used == {"tool_name": "look", "parameters": {"q": "right"}, "tool_result": "what stands at right"}
     assert [(each.call_id, each.ok) for each in run.of("tool.result")] == [("1.1.1", True), ("1.2", True)]
+
+
+async def test_the_seconds_that_tools_took_are_in_the_account(world: World) -> None:
+    world.clock = count(0.0, 1.5)
+    assert (await world.run()).detail["metrics"]["tool_seconds"] == 3.0
 
 
 async def test_a5_a_time_out_is_an_error_object_and_the_run_answers(world: World) -> None:
@@ -530,3 +539,41 @@ async def test_the_window_that_the_server_tells_is_kept_when_the_run_goes_on(
 def test_what_a_prompt_may_have_follows_from_the_window(window: int | None, limit: int) -> None:
     assert TimConfig().within(window).live_limit == limit
     assert TimConfig(max_live=500).within(window).live_limit == 500
+
+
+COUNTED: Any = {
+    "root": {"tuple": ["count", "sum"]},
+    "kinds": {
+        "count": {"subtasks": {"list": "one"}, "conclusion": {"type": "array", "items": {"type": "integer"}}},
+        "one": {"conclusion": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}},
+        "sum": {},
+    },
+}
+
+
+async def counted(world: World, **config: Any) -> Any:
+    world.tree = {
+        "1": Part("count", cast(Any, [3]), below=True, kind="count"),
+        "1.1": Part("one", cast(Any, {"n": 3}), kind="one"),
+        "2": Part("sum", "three in all", kind="sum"),
+    }
+    run = await world.run(tree=COUNTED, **config)
+    assert faults(document_schema([], None, TypedTree.parse(COUNTED), max_depth=5), run.document) == []
+    assert run.tree["document"] == run.document
+    return run
+
+
+@pytest.mark.parametrize("prune_at", ["list_close", "parent_conclusion"])
+async def test_a_conclusion_with_a_schema_stands_in_the_document_as_its_value(prune_at: str, world: World) -> None:
+    run = await counted(world, k=0, prune_at=prune_at)
+    first = run.document["reasoning"][0]
+    assert (first["conclusion"], first["subtasks"][0]["conclusion"]) == ([3], {"n": 3})
+    assert live(world.calls[-1])["reasoning"][0]["conclusion"] == [3]
+
+
+async def test_a_conclusion_that_does_not_fit_its_schema_is_asked_for_again_and_then_given_up(world: World) -> None:
+    wrong = {"conclusion": "three", "more": False}
+    world.instead["after_list", "1", 0] = wrong
+    assert (await counted(world)).document["reasoning"][0]["conclusion"] == [3]
+    world.instead |= {("after_list", "1", number): wrong for number in range(3)}
+    assert (await counted(world)).document["reasoning"][0]["conclusion"] == "error: unparsable step"

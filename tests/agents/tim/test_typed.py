@@ -94,3 +94,9 @@ def test_a_schema_moves_with_its_definitions_and_may_not_point_elsewhere() -> No
     for to in ("#", "#/properties/a", "#/$defs/B", "https://example.org/A"):
         with pytest.raises(InvalidInput, match="refers to"):
             embedded({"properties": {"a": {"$ref": to}}, "$defs": {"A": {}}}, "p", {})
+
+
+@pytest.mark.parametrize("wrong", [{"type": "thing"}, {"$ref": "https://example.org/x"}, {"$ref": "#/$defs/gone"}])
+def test_a_conclusion_that_no_schema_describes_is_refused(wrong: JsonObject) -> None:
+    with pytest.raises(InvalidInput, match=r"kinds\.read\.conclusion"):
+        TypedTree.parse(changed(TREE, "kinds.read.conclusion", wrong))

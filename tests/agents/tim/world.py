@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, NamedTuple, cast
 
 import anyio
@@ -194,13 +195,14 @@ class World:
         self.tool_calls: list[tuple[str, JsonObject]] = []
         self.results: dict[str, object] = {}
         self.hangs = False
+        self.clock: Iterator[float] = repeat(0.0)
         self.chaos: Callable[[JsonObject], object] | None = None
         self.names: tuple[str, ...] = ("look",)
         world = self
 
         async def tools(ctx: Context, names: object = None, *, result_tokens: int = 4096, key: str = "tools") -> Tools:
             offers = [Offer(ToolSpec(name, LOOK.description, LOOK.parameters)) for name in world.names]
-            return RunTools(offers, {name: Source(world) for name in world.names}, result_tokens)
+            return RunTools(offers, {name: Source(world) for name in world.names}, result_tokens, clock=lambda: next(world.clock))
 
         monkeypatch.setattr(Context, "tools", tools)
         self.forget()

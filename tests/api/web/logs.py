@@ -63,7 +63,10 @@ def threads(count: int) -> Iterator[tuple[str, list[AnyPayload]]]:
     live, pruned, made = 100, 0, 0
     for top in range(1, 51):
         below = count // 50 - 1
-        paths = [f"{top}", *(f"{top}.{1 + n // 9}" if n % 9 == 0 else f"{top}.{1 + n // 9}.{n % 9}" for n in range(below))]
+        paths = [
+            f"{top}",
+            *(f"{top}.{1 + n // 9}" if n % 9 == 0 else f"{top}.{1 + n // 9}.{n % 9}" for n in range(below)),
+        ]
         for path in paths:
             made += 1
             live += 20
@@ -118,7 +121,12 @@ def searches(count: int) -> Iterator[tuple[str, list[AnyPayload]]]:
 
 
 def _created(number: int, parent: int | None, depth: int, iteration: int) -> NodeCreated:
-    how: JsonObject = {"kind": "child" if parent is not None else "fresh", "parent": parent, "other": None, "lessons": []}
+    how: JsonObject = {
+        "kind": "child" if parent is not None else "fresh",
+        "parent": parent,
+        "other": None,
+        "lessons": [],
+    }
     detail: JsonObject = {
         "iteration": iteration,
         "answer": f"Answer {number}: \\boxed{{{number}}}",

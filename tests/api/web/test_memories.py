@@ -30,7 +30,7 @@ def evil(served: Served) -> dict[str, Any]:
         entities=[EVIL, "lab"],
         watermark=EVIL,
         session_id=EVIL,
-        data={"concept": EVIL, EVIL: EVIL, "cues": [EVIL], "parameters": [{"name": EVIL, "typing": EVIL}]},
+        data={"concept": EVIL, "cues": [EVIL], "parameters": [{"name": EVIL, "typing": EVIL}]},
         semantic_type="concept",
         sources=[
             {"kind": "url", "uri": "javascript:alert(1)", "quote": EVIL, "model": EVIL, "role": "user"},
@@ -102,7 +102,7 @@ def test_empty_and_error_states_say_what_to_do(served: Served) -> None:
     for path, status in (
         ("/ui/memories/mem_none", 404),
         ("/ui/memories?vault=nobody", 404),
-        ("/ui/memories?state=odd", 400),
+        ("/ui/memories?state=odd", 422),
     ):
         assert served.http.get(path, headers=HTML).status_code == status
         assert served.http.get(path, headers={"Accept": "application/json"}).json()["status"] == status
