@@ -8,7 +8,8 @@ and duplicate ones have no value. Source: empirical_mcts §3.3, §3.6; the `post
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -34,6 +35,9 @@ COLUMNS: Final = {
     "spare": np.int64,
     "judged_children": np.int64,
 }
+
+# Rules that work everything out from nodes and judgements; the others add to what stood before.
+FROM_FACTS: Final = frozenset({"robust", "posterior"})
 
 
 class Standing:
@@ -64,6 +68,8 @@ class Standing:
         self._borda = Borda(profile.ties)
         self._matches: list[Match] = []
         self._posterior: Posterior | None = None
+        self._once = False
+        self._due: int | None = None
         self._show()
 
     def _show(self) -> None:
@@ -164,8 +170,21 @@ class Standing:
         rules = self.profile
         return np.asarray(rules.z * (rules.alpha * self.q_global + (1.0 - rules.alpha) * self.q_local))
 
+    @contextmanager
+    def catching_up(self) -> Iterator[None]:
+        """Within it nobody reads ranks or values, so they are worked out once, at its end, where history does not matter."""
+        self._once = self.profile.backup in FROM_FACTS
+        yield
+        self._once = False
+        if self._due is not None:
+            self.back_up(self._due)
+
     def back_up(self, new: int) -> None:
         """Bring ranks and values up to date after node `new` was added and judged."""
+        if self._once:
+            self._due = new
+            return
+        self._due = None
         rules = self.profile
         if rules.ranking == "borda":
             self.q_global[self.ok_ids] = self._borda.q_global()

@@ -203,8 +203,9 @@ class Tree:
 def replay(profile: Profile, events: Iterable[TreeEvent]) -> Tree:
     """The tree that these events made."""
     tree = Tree(profile)
-    for event in events:
-        tree.apply(event)
+    with tree.standing.catching_up():
+        for event in events:
+            tree.apply(event)
     return tree
 
 
