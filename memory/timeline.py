@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from textwrap import shorten
 from typing import Any, Final, Literal, TypeVar, get_args
 
-from sqlalchemy import ColumnElement, Row, case, select
+from sqlalchemy import ColumnElement, case, select
 
 from memory import access, rows, versions
 from memory.access import Access
@@ -122,7 +122,7 @@ async def timeline(
 
     def work(tx: Tx) -> tuple[Timeline, Access]:
         allowed = access.vault(tx, vault or access.DEFAULT, "read")
-        known = {row.id: row.state for row in _memories(tx, allowed)}
+        known = _known(tx, allowed)
         changes, more = _changes(tx, allowed, known)
         recalls, more_recalls = _recalls(tx, known)
         found = sorted([*changes, *recalls], key=lambda one: (one.at, one.memory, one.version))
@@ -191,11 +191,10 @@ def _check(skip: int, limit: int) -> None:
         raise InvalidInput(f"cursor {skip}: expected 0 or more", param="cursor")
 
 
-def _memories(tx: Tx, allowed: Access) -> Iterator[Row[Any]]:
+def _known(tx: Tx, allowed: Access) -> dict[str, str]:
+    """The memories that the actor may see, each with its state."""
     query = select(MemoryRow.id, MemoryRow.state, MemoryRow.sensitivity).where(MemoryRow.vault_id == allowed.vault.id)
-    for row in tx.connection.execute(query):
-        if allowed.sees(row.sensitivity):
-            yield row
+    return {row.id: row.state for row in tx.connection.execute(query) if allowed.sees(row.sensitivity)}
 
 
 def _changes(tx: Tx, allowed: Access, known: Mapping[str, str]) -> tuple[list[Happening], bool]:

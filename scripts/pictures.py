@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, FloatRect, Page
 
-from evals.bench.pages import chromium, rest
+from evals.bench.pages import chromium, rest, until
 from evals.bench.pages_house import House, demo, places, serving
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -29,10 +29,16 @@ WIDE: Final = 1440
 NARROW: Final = 380
 HIGH: Final = 900
 SHARP: Final = 2
+# Chromium takes no picture of a page of many screens; what lies below looks like what stands above.
+TALLEST: Final = 6000
 QUALITY: Final = 0.86
 MOST_BYTES: Final = 1_500_000
 Scheme = Literal["light", "dark"]
 SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
+DRAWN: Final = (
+    "!document.querySelector('.grown:not([hidden]) .tree') || document.querySelector('.tree [data-id]')",
+    "!document.getElementById('graph') || document.getElementById('graph').drawing?.nodes().length > 0",
+)
 # A picture of 2880 pixels has no need of PNG; the browser that took it writes WebP as well.
 TO_WEBP: Final = """async ([png, quality]) => {
   const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
@@ -45,22 +51,20 @@ TO_WEBP: Final = """async ([png, quality]) => {
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture of the documents: its file, the place it shows, in which light, how high, and what is clicked first."""
+    """A picture of the documents: its file, the place it shows, in which light, how high."""
 
     name: str
     place: str
     scheme: Scheme = "light"
     high: int = HIGH
-    click: str = ""
-    down_to: str = ""
 
 
 PICTURES: Final = (
     Picture("tree-search", "tree-search-node", "dark"),
-    Picture("tree-thread", "tree-thread-node"),
+    Picture("tree-thread", "tree-thread"),
     Picture("memory", "memory-lesson"),
     Picture("graph", "graph"),
-    Picture("evals", "eval-lift"),
+    Picture("evals", "eval-compare"),
     Picture("home", "home"),
 )
 
@@ -87,6 +91,9 @@ def show(page: Page, path: str) -> None:
     """Open a page and wait until it stands still."""
     page.goto(path)
     page.evaluate("document.fonts.ready.then(() => true)")
+    for drawing in DRAWN:
+        # A drawing comes when its figures were fetched; a page without one has nothing to wait for.
+        until(page, drawing)
     rest(page, 700)
 
 
@@ -98,11 +105,6 @@ def for_documents(browser: Browser, url: str, house: House) -> None:
     for picture in PICTURES:
         with window(browser, url, width=WIDE, scheme=picture.scheme, high=picture.high, sharp=SHARP) as page:
             show(page, paths[picture.place])
-            if picture.click:
-                page.click(picture.click)
-                rest(page, 700)
-            if picture.down_to:
-                page.locator(picture.down_to).evaluate("one => one.scrollIntoView({ block: 'start' })")
             png = base64.b64encode(page.screenshot()).decode()
             page.goto("about:blank")
             webp = base64.b64decode(page.evaluate(TO_WEBP, [png, QUALITY]))
@@ -124,9 +126,11 @@ def of_everything(browser: Browser, url: str, house: House, folder: Path, only: 
                 for place in shown:
                     show(page, place.path)
                     wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                    high = page.evaluate("document.documentElement.scrollHeight")
                     if wider > 0:
                         print(f"{place.name} is {wider} pixels wider than a window of {width}")
-                    page.screenshot(path=folder / f"{place.name}-{word}-{scheme}.png", full_page=True)
+                    part: FloatRect = {"x": 0, "y": 0, "width": width, "height": min(high, TALLEST)}
+                    page.screenshot(path=folder / f"{place.name}-{word}-{scheme}.png", full_page=True, clip=part)
     print(f"{4 * len(shown)} pictures in {folder}")
 
 

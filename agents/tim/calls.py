@@ -7,7 +7,6 @@ same tree, asks for nothing twice and sends the same bytes. Source: tim ยง3.5, ย
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,10 @@ from runtime.llm.base import SupportsSchema
 from runtime.llm.estimate import estimate_prompt, estimate_tokens
 from runtime.llm.structured import in_words
 from runtime.metrics import metrics
+from runtime.thread_document import value_of
+from runtime.threads import ThreadTree
 from runtime.types import JsonObject, JsonSchema, Message, Sampling
+from runtime.working_memory import Record
 
 REPAIRS: Final = 2
 SHORT_RESULT_TOKENS: Final = 128
@@ -128,7 +130,8 @@ class Calls:
 
             async def apply(raw: Any) -> list[AnyPayload]:
                 nonlocal kept, broken, done
-                branch.output_left -= estimate_tokens(raw["text"]) if raw["tokens"] is None else raw["tokens"]
+                spent = estimate_tokens(raw["text"]) if raw["tokens"] is None else raw["tokens"]
+                branch.output_left -= spent
                 got = read(
                     raw["text"],
                     raw["finish"],
@@ -137,6 +140,7 @@ class Calls:
                     kept=kept,
                     cans=asked.cans,
                     plain=asked.plain,
+                    capped=raw["finish"] == "length" and spent >= asked.max_tokens,
                 )
                 kept, broken = got.kept, got.broken
                 failed: list[AnyPayload] = []
@@ -190,7 +194,7 @@ class Calls:
             asked = make(ending)
             limit = self._config.live_limit + (max(0, REPLY_TOKENS - asked.max_tokens) if ending else 0)
             live = max(estimate_prompt(prompt(self._first, tree, asked.words)), tree.memory.live_tokens)
-            long = _long_result(branch)
+            long = long_result(tree, lambda record: estimate_tokens(record.text))
             measure = relief(
                 live,
                 limit,
@@ -203,34 +207,41 @@ class Calls:
                     branch.waiting += [cut_event(tree, cut) for cut in tree.prune_all("window")]
                 case "shorten":
                     assert long is not None
-                    branch.waiting.append(_shortened(branch, long))
+                    text = short_form(long)
+                    tokens = min(long.tokens, estimate_tokens(text))
+                    branch.waiting.append(shortened(tree, long.owner, text, tokens))
                 case "conclude":
                     ending = True
                     detail = f"{live} tokens are live, {limit} fit: the open task must conclude"
                     branch.waiting.append(CheckFailed(name="window", detail=detail))
                 case "overflow":
-                    raise ContextOverflow(
-                        f"the open path of the tree alone has {live} tokens, and {limit} fit; the tree so far is in "
-                        "the log. Raise max_live if the model's window allows it, or ask for less at once"
-                    )
+                    raise overflow(live, limit)
                 case _:
                     return asked, ending
 
 
-def _long_result(branch: Branch) -> str | None:
-    """The task of the oldest live tool result that is worth shortening."""
-    for record in branch.tree.memory.live.values():
-        if record.kind == "result" and estimate_tokens(record.text) > 2 * SHORT_RESULT_TOKENS:
-            return record.owner
-    return None
+def overflow(live: int, limit: int) -> ContextOverflow:
+    """Nothing more can be taken out."""
+    return ContextOverflow(
+        f"the open path of the tree alone has {live} tokens, and {limit} fit; the tree so far is in the log. Raise max_live "
+        "if the model's window allows it, or ask for less at once"
+    )
 
 
-def _shortened(branch: Branch, path: str) -> SpanPruned:
-    tree = branch.tree
-    (record,) = [each for each in tree.memory.live.values() if each.owner == path and each.kind == "result"]
-    value = json.loads(record.text)
-    text = compact(shorten(value if isinstance(value, str) else record.text, SHORT_RESULT_TOKENS, estimate_tokens))
-    tokens = min(record.tokens, estimate_tokens(text))
+def long_result(tree: ThreadTree, tokens: Callable[[Record], int]) -> Record | None:
+    """The oldest live tool result that is worth shortening."""
+    results = (record for record in tree.memory.live.values() if record.kind == "result")
+    return next((record for record in results if tokens(record) > 2 * SHORT_RESULT_TOKENS), None)
+
+
+def short_form(record: Record) -> str:
+    """Head and tail of a tool result, as JSON."""
+    value = value_of(record)
+    return compact(shorten(value if isinstance(value, str) else record.text, SHORT_RESULT_TOKENS, estimate_tokens))
+
+
+def shortened(tree: ThreadTree, path: str, text: str, tokens: int) -> SpanPruned:
+    """Put the short form of a tool result in its place; what the log says of it."""
     cut = tree.shorten(path, "result", text, tokens, why=SHORTENED)
     return SpanPruned(
         tokens=cut.tokens - tokens,

@@ -112,6 +112,7 @@ class Executor:
         )
         self._wanted = config.answer_schema or _format_of(work.ctx.spec.sampling)
         self._kept: dict[str, JsonValue] = {}
+        self._tool_seconds = 0.0
         self._last = ""
 
     @classmethod
@@ -318,7 +319,7 @@ class Executor:
         async def then(said: Said[Answered]) -> list[AnyPayload]:
             value: JsonValue = visible(said.text) or self._last if said.reply is None else said.reply.answer
             (tokens,) = shares([value if isinstance(value, str) else compact(value)], said.tokens)
-            return self._answered(branch, value, tokens, cut=said.reply is None and said.cut, end=end)
+            return self._answered(branch, value, tokens, cut=said.cut, end=end)
 
         await self._calls.say(branch, ANSWER, make, then)
         answer = end[0]
@@ -363,6 +364,7 @@ class Executor:
                 assert isinstance(raw, dict)
                 answer = ToolAnswer.from_json(raw)
                 shown = await self._tools.shown(use.tool_name, answer)
+            self._tool_seconds += answer.elapsed_s
             text, kept = compact(shown.result()), compact(answer.result())
             if kept != text:
                 self._kept[path] = answer.result()
@@ -443,7 +445,9 @@ class Executor:
         plain = isinstance(value, str) and self._wanted is None
         text = value if isinstance(value, str) else compact(value)
         branch.tree.answer(text if plain else compact(value), tokens, as_json=not plain)
-        end.append(Answer(text, (), "length" if cut else "stop", detail_of(branch.tree, self._kept)))
+        end.append(
+            Answer(text, (), "length" if cut else "stop", detail_of(branch.tree, self._kept, self._tool_seconds))
+        )
         events: list[AnyPayload] = [TextDelta(text=text)]
         if not fits(value, self._wanted):
             events.append(CheckFailed(name=ANSWER, detail="the answer is not of the form that was asked for"))
@@ -476,7 +480,7 @@ class Executor:
         ]
         text = "\n\n".join(top) or self._last
         if text:
-            self._ctx.offer(Answer(text, detail=detail_of(tree, self._kept)))
+            self._ctx.offer(Answer(text, detail=detail_of(tree, self._kept, self._tool_seconds)))
 
 
 def results_below(tree: ThreadTree, path: str) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Annotated, Final, Generic, Literal, NamedTuple, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from agents.thinking import visible
-from agents.tim.repairing import remaining, repair
+from agents.tim.repairing import Repair, close_string, remaining, repair
 from agents.tim.typed import embedded
 from agents.tooling.schemas import faults
 from runtime.errors import InvalidInput
@@ -183,10 +183,12 @@ def read(
     kept: JsonObject | None = None,
     cans: Sequence[Can] = (),
     plain: bool = False,
+    capped: bool = False,
 ) -> Read[Reply]:
     """Read a reply to `schema`, or to what remains of it where `kept` is there already. A reply that was cut off is never
     taken as whole as it stands; only fields that were finished before the cut count. `plain`: text without any object is
-    an answer too, as a server that binds nothing may send it."""
+    an answer too, as a server that binds nothing may send it. `capped`: the text in which the reply was cut off has had
+    all the room that a field may take, and so it gets its closing quote; parameters of a tool never do."""
     kept = kept or {}
     text = visible(text)
     if finish != "length":
@@ -198,6 +200,8 @@ def read(
                 return Read(model.model_validate({"answer": text}), {}, "")
     rest = remaining(schema, kept) if kept else schema
     cut = repair(text, rest)
+    if capped:
+        cut = _closed(text, rest, cut, inside="" if model is Answered else "}")
     whole = {**kept, **cut.kept}
     if cut.broken is not None:
         return Read(None, whole, cut.broken)
@@ -208,6 +212,16 @@ def read(
     except ValueError as error:
         wrong = str(error)
     return Read(None, {name: value for name, value in whole.items() if name != wrong}, wrong)
+
+
+def _closed(text: str, schema: JsonObject, cut: Repair, *, inside: str) -> Repair:
+    """The same reply with its open text closed, where that saves a field; `inside`: what closes an object that is a field,
+    as the action is. Parameters lie one deeper and stay open."""
+    for end in ("", inside):
+        closed = repair(close_string(text) + end, schema)
+        if len(closed.kept) > len(cut.kept):
+            return closed
+    return cut
 
 
 def _valid(said: JsonObject, model: type[Reply], cans: Sequence[Can]) -> Reply:

@@ -27,22 +27,21 @@ from pydantic import JsonValue
 from agents.base import Answer, Step
 from agents.graphs import Work
 from agents.tim import grammar
-from agents.tim.calls import SHORT_RESULT_TOKENS
+from agents.tim.calls import long_result, overflow, short_form, shortened
 from agents.tim.config import REPLY_TOKENS, TimConfig
 from agents.tim.executor import PARAMETER_TOKENS, Executor, results_below
 from agents.tim.forgetting import missing
-from agents.tim.guards import min_conclusion, relief, shorten
+from agents.tim.guards import min_conclusion, relief
 from agents.tim.parallel import Branch
 from agents.tim.rendering import STREAM, compact, shown
 from agents.tim.repairing import NO_THOUGHT, UNPARSABLE
 from agents.tim.schemas import Can, Conclude, Descend, UseTool
-from agents.tim.tree import ANSWER, SHORTENED, cut_event, figures
+from agents.tim.tree import ANSWER, cut_event, figures
 from agents.tim.typed import TypedTree
 from agents.tim.writing import Document, Piece
-from runtime.errors import ContextOverflow, InvalidInput
-from runtime.events import AnyPayload, CheckFailed, ReasoningDelta, SpanPruned, TaskOpened
+from runtime.errors import InvalidInput
+from runtime.events import AnyPayload, CheckFailed, ReasoningDelta, TaskOpened
 from runtime.llm.base import LLM, CallInfo
-from runtime.llm.estimate import estimate_tokens
 from runtime.llm.sessions import SupportsSessions
 from runtime.prompts import PromptFile
 from runtime.threads import ThreadTree
@@ -107,6 +106,9 @@ class Streamed(Executor):
         detail = answer.setdefault("detail", {})
         assert isinstance(detail, dict)
         detail["session"] = {"backend": session.backend, **asdict(session.counts)}
+        memory = detail.get("working_memory")
+        assert isinstance(memory, dict)
+        memory["blocks"] = session.counts.blocks
         return answer
 
     # -- the four places -----------------------------------------------------------------------------------------------
@@ -320,7 +322,7 @@ class Streamed(Executor):
         """Make room; says whether nothing but a conclusion may be asked for. Raises `ContextOverflow`."""
         tree, room = branch.tree, self._text.session.window - self._limit
         while True:
-            live, long = self._text.live, _long_result(tree)
+            live, long = self._text.live, long_result(tree, lambda record: record.tokens)
             measure = relief(
                 live,
                 self._limit,
@@ -334,35 +336,17 @@ class Streamed(Executor):
                     self._text.forget(tree.nodes)
                 case "shorten":
                     assert long is not None
-                    branch.waiting.append(await self._shorten(tree, long))
+                    text = short_form(long)
+                    tokens = await self._text.shorten(long.owner, shown(json.loads(text)))
+                    branch.waiting.append(shortened(tree, long.owner, text, tokens))
                 case "conclude":
                     said = f"{live} tokens are live, {self._limit} fit: the open task must conclude"
                     branch.waiting.append(CheckFailed(name="window", detail=said))
                     return True
                 case "overflow":
-                    raise ContextOverflow(
-                        f"the open path of the tree alone has {live} tokens, and {self._limit} fit; the tree so far is in "
-                        "the log. Raise max_live if the model's window allows it, or ask for less at once"
-                    )
+                    raise overflow(live, self._limit)
                 case _:
                     return branch.output_left <= 0
-
-    async def _shorten(self, tree: ThreadTree, path: str) -> SpanPruned:
-        (record,) = [each for each in tree.memory.live.values() if each.owner == path and each.kind == "result"]
-        value = json.loads(record.text)
-        text = compact(shorten(value if isinstance(value, str) else record.text, SHORT_RESULT_TOKENS, estimate_tokens))
-        tokens = await self._text.shorten(path, shown(json.loads(text)))
-        cut = tree.shorten(path, "result", text, tokens, why=SHORTENED)
-        detail: JsonObject = {"why": SHORTENED, "ids": [*cut.ids], "tail": cut.tail}
-        return SpanPruned(tokens=cut.tokens - tokens, path=path, detail={**detail, **figures(tree)})
-
-
-def _long_result(tree: ThreadTree) -> str | None:
-    """The task of the oldest live tool result that is worth shortening."""
-    for record in tree.memory.live.values():
-        if record.kind == "result" and record.tokens > 2 * SHORT_RESULT_TOKENS:
-            return record.owner
-    return None
 
 
 def _inner(text: str) -> str:

@@ -51,7 +51,7 @@ def cut_event(tree: ThreadTree, cut: Cut) -> SpanPruned:
     return SpanPruned(tokens=cut.tokens, path=first.rpartition(".")[0], detail={**detail, **figures(tree)})
 
 
-def detail_of(tree: ThreadTree, kept: Mapping[str, JsonValue]) -> JsonObject:
+def detail_of(tree: ThreadTree, kept: Mapping[str, JsonValue], tool_seconds: float) -> JsonObject:
     """The account of a run in its answer: the whole document, the figures of the sheet, tokens of the working memory.
 
     `kept`: tool results as they are kept, by path, where they differ from what the model was shown.
@@ -61,7 +61,7 @@ def detail_of(tree: ThreadTree, kept: Mapping[str, JsonValue]) -> JsonObject:
         task = _task_at(document, path)
         if task is not None and isinstance(called := task.get("tooluse"), dict):
             called["tool_result"] = result
-    told = {name: value for name, value in asdict(tree.metrics()).items() if name != "prompt_tokens"}
+    told = {**asdict(tree.metrics()), "tool_seconds": round(tool_seconds, 3)}
     return {"document": document, "metrics": told, "working_memory": figures(tree)}
 
 

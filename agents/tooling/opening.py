@@ -8,7 +8,7 @@ agents/tooling/base.py. Source: tim §3.4, §5; ours.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -115,10 +115,18 @@ class RunTooling:
 class RunTools:
     """See `Tools`."""
 
-    def __init__(self, offers: Sequence[Offer], sources: Mapping[str, ToolSource], result_tokens: int) -> None:
+    def __init__(
+        self,
+        offers: Sequence[Offer],
+        sources: Mapping[str, ToolSource],
+        result_tokens: int,
+        *,
+        clock: Callable[[], float] = anyio.current_time,
+    ) -> None:
         self._offers = {offer.spec.name: offer for offer in offers}
         self._sources = sources
         self._result_tokens = result_tokens
+        self._clock = clock
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -127,7 +135,7 @@ class RunTools:
 
     async def call(self, name: str, parameters: JsonObject, *, timeout_s: float, step: Any) -> ToolAnswer:
         """See `Tools`."""
-        began = anyio.current_time()
+        began = self._clock()
         offer, source = self._offers.get(name), self._sources.get(_source(name))
         if offer is None:
             return ToolAnswer.failed("unknown_tool", known=[*self._offers])
@@ -140,7 +148,7 @@ class RunTools:
         answer, again = await _once(source, call)
         if again and offer.idempotent:
             answer, _ = await _once(source, call)
-        return self._cut(replace(answer, elapsed_s=anyio.current_time() - began))
+        return self._cut(replace(answer, elapsed_s=self._clock() - began))
 
     async def shown(self, name: str, answer: ToolAnswer) -> ToolAnswer:
         """See `Tools`."""

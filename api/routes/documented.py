@@ -50,13 +50,15 @@ class PurposeTokens(Documented):
 
 
 class WorkingMemoryTokens(Documented):
-    """At the end of the run: tokens that are live, the most that were, and what was pruned, moved up, read back."""
+    """At the end of the run: tokens that are live, the most that were, and what was pruned, moved up, read back. `blocks`:
+    the most blocks of the KV cache that were held, of a run in one session whose server tells."""
 
     live: int
     peak: int
     pruned: int
     reencoded: int
     recalled: int
+    blocks: int | None = None
 
 
 class RunUsage(Documented):

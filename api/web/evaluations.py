@@ -50,7 +50,7 @@ def drawn(view: Mapping[str, Any]) -> dict[str, Any]:
     """What a template needs beside the view: plots, and the suite's own figures in words."""
     one = view["eval"]
     suite = registry.known(one["suite"])
-    more = suite.lines(one["figures"]) if isinstance(suite, TellsMore) and one.get("figures") else []
+    more: list[str] = suite.lines(one["figures"]) if isinstance(suite, TellsMore) and one.get("figures") else []
     return {"frontier": _frontier(one), "course": _course(one), "figures": more, "arms": ARMS}
 
 

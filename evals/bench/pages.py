@@ -110,6 +110,18 @@ def rest(page: Page, ms: int = REST_MS) -> None:
     page.evaluate("new Promise((done) => requestIdleCallback(done, { timeout: 5000 }))")
 
 
+def until(page: Page, expression: str, timeout_s: float = 60) -> None:
+    """Wait until it is true on the page. Raises `SystemExit` when it is not in that time.
+
+    What playwright has for this evaluates text in the page, which the policy of the pages forbids.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not page.evaluate(expression):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{page.url}: waited {timeout_s} s for: {expression}")
+        page.wait_for_timeout(20)
+
+
 def loads(browser: Browser, url: str, count: int) -> list[Load]:
     """Load a page that often, after once that does not count."""
     found: list[Load] = []
@@ -147,15 +159,12 @@ def page_table(browser: Browser, url: str, shown: Sequence[Place], count: int, t
 def timed(page: Page, act: Callable[[], None]) -> tuple[float, float]:
     """Do something with the keyboard or the mouse; ms to the end of the next frame, and of the longest task it set off.
 
-    A task under 50 ms is none. Raises `SystemExit` when the page saw no such input.
+    A task under 50 ms is none. Raises `SystemExit` when the page sees no such input.
     """
     page.evaluate("() => { seen.inputs = []; seen.tasks = []; }")
     act()
-    deadline = time.monotonic() + 30
-    while not (inputs := page.evaluate("seen.inputs")):
-        if time.monotonic() > deadline:
-            raise SystemExit(f"{page.url}: the page saw no input")
-        page.wait_for_timeout(20)
+    until(page, "seen.inputs.length > 0")
+    inputs: list[float] = page.evaluate("seen.inputs")
     rest(page)
     tasks: list[float] = page.evaluate("seen.tasks")
     return inputs[0], max(tasks, default=0.0)
@@ -205,7 +214,7 @@ def with_tree(browser: Browser, url: str, table: Table, name: str) -> None:
 def with_graph(browser: Browser, url: str, table: Table, name: str) -> None:
     """The drawing of 300 things: a click that selects and expands, filters, time, zoom."""
     with opened(browser, url) as (page, _):
-        page.wait_for_function("document.getElementById('graph').drawing?.nodes().length > 0")
+        until(page, "document.getElementById('graph').drawing?.nodes().length > 0")
         rest(page, 2000)
         count = page.evaluate("document.getElementById('graph').drawing.nodes().length")
         name = f"{name}, {count} drawn"

@@ -117,7 +117,7 @@ def places(house: House) -> list[Place]:
         Place("memory", memory),
         Place("memory-lesson", f"/ui/memories/{house.memories['helps']}", main=False),
         Place("memory-edit", f"{memory}/edit"),
-        Place("memory-history", f"{memory}/history"),
+        Place("memory-history", f"/ui/memories/{house.memories['gearbox-oil']}/history"),
         Place("memory-sources", f"{memory}/sources", main=False),
         Place("memory-recalls", f"/ui/memories/{house.memories['helps']}/recalls", main=False),
         Place("memory-delete", f"{memory}/delete", main=False),

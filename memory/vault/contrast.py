@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Row, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from memory import access, rows
 from memory.access import Access
@@ -50,15 +51,16 @@ async def contrast(core: Core, actor: Actor, first: str, second: str) -> Contras
 
 
 def _told(tx: Tx, allowed: Access) -> list[Row[Any]]:
-    query = select(
+    columns: tuple[InstrumentedAttribute[Any], ...] = (
         MemoryRow.seq,
         MemoryRow.content_hash,
         MemoryRow.semantic_type,
         MemoryRow.subject,
         MemoryRow.attribute,
         MemoryRow.sensitivity,
-    ).where(MemoryRow.vault_id == allowed.vault.id, MemoryRow.state.in_(sorted(LIVE)))
-    found: Sequence[Row[Any]] = tx.connection.execute(query.order_by(MemoryRow.seq.desc())).all()
+    )
+    query = select(*columns).where(MemoryRow.vault_id == allowed.vault.id, MemoryRow.state.in_(sorted(LIVE)))
+    found = tx.connection.execute(query.order_by(MemoryRow.seq.desc())).all()
     return [row for row in found if allowed.sees(row.sensitivity)]
 
 

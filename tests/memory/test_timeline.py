@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from memory import erase, merging, store
 from memory.core import Core
 from memory.tables import GrantRow
-from memory.timeline import BINS, Timeline, believed, timeline
+from memory.timeline import BINS, Timeline, What, believed, timeline
 from memory.types import Actor, MemCube
 from runtime.errors import InvalidInput, UnknownName
 from runtime.ids import new_id
@@ -130,7 +130,8 @@ async def test_lanes_hold_everything_and_the_rows_the_chosen_part(core: Core, cl
     assert (found.total, found.next) == (3, 2)
     rest = await timeline(core, ANN, begin=begin + HOUR, end=begin + 3 * HOUR, skip=2, limit=2)
     assert (told(rest), rest.next) == ([("born", cubes[1].id, 1)], None)
-    none = await timeline(core, ANN, whats=("gone",))
+    ends: tuple[What, ...] = ("gone",)
+    none = await timeline(core, ANN, whats=ends)
     assert (none.items, none.total, none.counts["born"]) == ((), 0, 5)
 
 

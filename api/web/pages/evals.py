@@ -131,7 +131,13 @@ def _sample(service: Service, caller: Identity, ids: list[str], item: str) -> di
 
 
 def _is(line: dict[str, Any], wanted: str) -> bool:
-    return {"all": True, "right": line["score"] == 1, "wrong": line["score"] < 1, "failed": line["failed"] > 0}[wanted]
+    kinds: dict[str, bool] = {
+        "all": True,
+        "right": line["score"] == 1,
+        "wrong": line["score"] < 1,
+        "failed": line["failed"] > 0,
+    }
+    return kinds[wanted]
 
 
 def _part(lines: list[dict[str, Any]], start: int) -> dict[str, Any]:

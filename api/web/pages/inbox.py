@@ -53,7 +53,11 @@ async def inbox_page(
         }
         for one in found
     ]
-    view = {"vault": vault_body(shown), "items": items, "next": found[-1].id if len(found) == PAGE else None}
+    view: dict[str, Any] = {
+        "vault": vault_body(shown),
+        "items": items,
+        "next": found[-1].id if len(found) == PAGE else None,
+    }
     return twin(
         request,
         "vault_inbox.html",

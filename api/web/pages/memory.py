@@ -54,7 +54,7 @@ async def memory_page(request: Request, memory_id: MemoryId, memory: TheMemory, 
     measured = await uplifts(memory, actor, [cube.id])
     near = await graph.around_memory(memory.core, actor, memory_id, hops=1, limit=AROUND)
     files = await artifacts(memory.core, actor, memory_id)
-    view = {
+    view: dict[str, Any] = {
         "memory": memory_body(cube, measured.get(cube.id)),
         "graph": graph_body(near),
         "artifacts": [_artifact(one) for one in files],
@@ -76,7 +76,7 @@ async def memory_page(request: Request, memory_id: MemoryId, memory: TheMemory, 
 async def edit_page(request: Request, memory_id: MemoryId, memory: TheMemory, actor: ReadsMemory) -> Response:
     """The form that makes the next version; its preview and both sides of a clash are drawn by memory_edit.js."""
     cube = await memory.get(actor, memory_id)
-    view = {"memory": memory_body(cube)}
+    view: dict[str, Any] = {"memory": memory_body(cube)}
     words = await _frame(memory, actor, cube, "edit")
     return twin(
         request,
@@ -105,7 +105,7 @@ async def history_page(
     left = from_ or max(1, right - 1)
     found = await memory.diff(actor, memory_id, left, right)
     by_number = {one.version: one for one in versions}
-    view = {
+    view: dict[str, Any] = {
         "id": memory_id,
         "memory": None if cube is None else memory_body(cube),
         "versions": [version_body(one) for one in versions],
@@ -127,7 +127,10 @@ async def sources_page(request: Request, memory_id: MemoryId, memory: TheMemory,
     cube = await memory.get(actor, memory_id)
     found = await memory.provenance(actor, memory_id)
     told = provenance_body(memory_id, found)
-    view = {"memory": memory_body(cube), **{name: value for name, value in told.items() if name != "id"}}
+    view: dict[str, Any] = {
+        "memory": memory_body(cube),
+        **{name: value for name, value in told.items() if name != "id"},
+    }
     names = {other: await _title(memory, actor, other) for other in _others(memory_id, told["links"])}
     return twin(
         request,
@@ -150,7 +153,7 @@ async def delete_page(request: Request, memory_id: MemoryId, memory: TheMemory, 
         if each["to"] == memory_id and each["type"] in ("DERIVED_FROM", "PARENT")
     ]
     runs = dict.fromkeys(one.run_id for one in await recalled(memory.core, actor, memory_id))
-    view = {
+    view: dict[str, Any] = {
         "memory": memory_body(cube),
         "goes": {
             "versions": len(await memory.history(actor, memory_id)),
@@ -171,7 +174,7 @@ async def delete_page(request: Request, memory_id: MemoryId, memory: TheMemory, 
 async def recalls_page(request: Request, memory_id: MemoryId, memory: TheMemory, actor: ReadsMemory) -> Response:
     """Which runs found it, at which place, whether they were shown it, and what that was measured to change."""
     cube = await memory.get(actor, memory_id)
-    view = {
+    view: dict[str, Any] = {
         "memory": memory_body(cube),
         "recalls": [_recall(one) for one in await recalled(memory.core, actor, memory_id)],
         "uses": uses_body(await memory.usefulness.uses(actor, memory_id)),

@@ -46,7 +46,7 @@ async def playground_page(
         models = list(await service.models())
     except ModelError:
         models = []
-    view = {
+    view: dict[str, Any] = {
         "agents": [agent_body(spec) for spec in service.agents()],
         "vaults": [vault_body(shown) for shown in await memory.vaults.list(actor, limit=VAULTS)],
         "models": models,

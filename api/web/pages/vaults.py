@@ -50,7 +50,7 @@ async def vaults_page(
         {**vault_body(shown), "inbox": await open_count(memory, actor, shown.vault.id), "mine": _mine(shown, actor)}
         for shown in found
     ]
-    view = {"items": items, "next": found[-1].vault.id if len(found) == PAGE else None}
+    view: dict[str, Any] = {"items": items, "next": found[-1].vault.id if len(found) == PAGE else None}
     return twin(request, "vaults.html", view, cursor=cursor, kinds=get_args(VaultKind))
 
 
@@ -89,7 +89,7 @@ async def vault_page(request: Request, vault: VaultRef, memory: TheMemory, actor
     cells: dict[str, dict[str, int]] = {}
     for (semantic_type, state), count in counted.cells.items():
         cells.setdefault(semantic_type, {})[state] = count
-    view = {
+    view: dict[str, Any] = {
         "vault": vault_body(shown),
         "counts": cells,
         "usefulness": uses,
@@ -117,7 +117,7 @@ async def findings_page(request: Request, vault: VaultRef, memory: TheMemory, ac
     """Near duplicates, suspected echoes, contradictions, and what was never recalled."""
     shown = await memory.vaults.get(actor, vault)
     found = await findings(memory.core, actor, shown.vault.id)
-    view = {
+    view: dict[str, Any] = {
         "vault": vault_body(shown),
         "duplicates": [_pair(one) for one in found.duplicates],
         "echoes": [_pair(one) for one in found.echoes],
@@ -140,7 +140,7 @@ async def past_page(request: Request, vault: VaultRef, memory: TheMemory, actor:
     shown = await memory.vaults.get(actor, vault)
     snapshots = await memory.vaults.snapshots.page(actor, shown.vault.id, limit=PAGE)
     branches = await memory.vaults.branches.all(actor, shown.vault.id)
-    view = {
+    view: dict[str, Any] = {
         "vault": vault_body(shown),
         "snapshots": [snapshot_body(one) for one in snapshots],
         "branches": [branch_body(one) for one in branches],
@@ -161,7 +161,7 @@ async def snapshot_page(
     shown = await memory.vaults.get(actor, vault)
     snapshot, _ = await memory.vaults.snapshots.show(actor, shown.vault.id, snapshot_id, limit=1)
     found = await memory.vaults.snapshots.diff(actor, shown.vault.id, snapshot_id, after=cursor, limit=PAGE)
-    view = {
+    view: dict[str, Any] = {
         "vault": vault_body(shown),
         "snapshot": snapshot_body(snapshot),
         "items": [difference_body(each) for each in found],
@@ -194,7 +194,7 @@ async def branch_page(
         there = memory_body(cube)
         differs = [] if main is None else [name for name in COMPARED if main[name] != there[name]]
         items.append({"memory": there, "main": main, "other": main is None or bool(differs), "differs": differs})
-    view = {"vault": vault_body(shown), "branch": branch_body(here), "items": items, "next": page.next}
+    view: dict[str, Any] = {"vault": vault_body(shown), "branch": branch_body(here), "items": items, "next": page.next}
     frame = await _frame(memory, actor, shown, "past")
     return twin(request, "vault_branch.html", view, **frame, cursor=cursor)
 
@@ -204,7 +204,7 @@ async def sharing_page(request: Request, vault: VaultRef, memory: TheMemory, act
     """Who else may do what."""
     shown = await memory.vaults.get(actor, vault)
     given = await memory.vaults.grants.list(actor, shown.vault.id) if "share" in shown.verbs else []
-    view = {"vault": vault_body(shown), "grants": [grant_body(one) for one in given]}
+    view: dict[str, Any] = {"vault": vault_body(shown), "grants": [grant_body(one) for one in given]}
     words = await _frame(memory, actor, shown, "sharing")
     return twin(request, "vault_sharing.html", view, **words, verbs=get_args(Verb))
 
@@ -215,7 +215,7 @@ async def files_page(request: Request, vault: VaultRef, memory: TheMemory, actor
     shown = await memory.vaults.get(actor, vault)
     others = [one for one in await memory.vaults.list(actor, limit=500) if one.vault.id != shown.vault.id]
     targets = [vault_body(one) for one in others if "write" in one.verbs]
-    view = {"vault": vault_body(shown), "targets": targets}
+    view: dict[str, Any] = {"vault": vault_body(shown), "targets": targets}
     return twin(request, "vault_files.html", view, **await _frame(memory, actor, shown, "files"))
 
 

@@ -233,10 +233,9 @@ function follow() {
     }
     waiting = true;
     await new Promise((done) => setTimeout(done, AGAIN_MS));
-    const before = view.goal?.size ?? 0;
     try {
       await load();
-      if (before <= 1) view.fit();
+      if (!view.moved) view.fit();
       await refresh(["list"], address(address_of()));
     } finally {
       waiting = false;

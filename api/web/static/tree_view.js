@@ -153,6 +153,7 @@ export class View {
 
   /** Show the whole tree, or as much of it from its root on as can be read. The stage is as high as that needs. */
   fit() {
+    this.moved = false;
     const all = this.goal ?? this.places;
     const { width } = this.stage.getBoundingClientRect();
     if (all.size === 0 || width === 0) return;
@@ -175,6 +176,7 @@ export class View {
   }
 
   zoom(factor, point) {
+    this.moved = true;
     const { width, height } = this.stage.getBoundingClientRect();
     const [px, py] = point ?? [width / 2, height / 2];
     const k = Math.min(NEAREST, Math.max(FURTHEST, this.at.k * factor));
@@ -220,6 +222,7 @@ export class View {
       }
       moved += Math.abs(now[0] - before[0]) + Math.abs(now[1] - before[1]);
       if (moved > 4 && !this.stage.hasPointerCapture(event.pointerId)) this.stage.setPointerCapture(event.pointerId);
+      this.moved = true;
       this.at.x += now[0] - before[0];
       this.at.y += now[1] - before[1];
       this.soon();

@@ -218,6 +218,31 @@ async def test_a_reply_that_the_length_ended_is_never_taken_as_whole(world: Worl
     assert world.purposes["after_list"] == 2
 
 
+async def test_a_field_that_reached_its_cap_gets_its_closing_quote(world: World) -> None:
+    endless = " ".join(["and so on"] * 200)
+    world.tree = {"1": Part("down", "the end", below=True), "1.1": Part("go on", "all of it")}
+    world.instead["open", "1.1", 0] = Cut('{"thought":"' + endless)
+    world.instead["open", "1.1", 1] = {"action": {"kind": "conclude", "conclusion": "all of it", "more": False}}
+    world.instead["after_list", "1", 0] = Cut('{"conclusion":"' + endless)
+    world.instead["after_list", "1", 1] = {"more": False}
+    world.instead["answer", "", 0] = Cut('{"answer":"' + endless)
+    run = await world.run(thought_tokens=20, conclusion_tokens=20, sampling={"max_tokens": 20}, max_tool_calls=0)
+    (first,) = run.document["reasoning"]
+    assert first["conclusion"] == endless
+    assert first["subtasks"][0] == {"thought": endless, "conclusion": "all of it"}
+    assert (run.document["answer"], run.record.output["finish_reason"]) == (endless, "length")  # type: ignore[index,call-overload]
+    assert world.purposes == Counter(open=3, after_list=2, answer=1)
+
+
+async def test_half_a_program_is_never_run_even_at_the_cap(world: World) -> None:
+    world.tree = LOOKING
+    world.instead["open", "1", 0] = Cut(
+        '{"thought":"t","action":{"kind":"tool","tool_name":"look","parameters":{"q":"' + "a " * 4_000
+    )
+    await world.run()
+    assert world.tool_calls == [("look", {"q": "x"})]
+
+
 async def test_after_two_repairs_the_task_is_closed_and_the_tree_goes_on(world: World) -> None:
     world.tree = {"1": Part("bad"), "2": Part("good", "fine")}
     for number in range(3):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
@@ -176,6 +176,7 @@ async def test_what_is_cut_is_the_interior_of_the_list_and_no_token_of_it_stays(
         assert fact not in before
     session = streams.sessions[-1]
     assert run.detail["session"]["reencoded"] == session.counts.reencoded > 0
+    assert run.detail["working_memory"]["blocks"] == session.counts.blocks
     assert session.counts.peak < sum(map(len, map(encode, [json.dumps(run.document)]))) + len(streams.live[0])
 
 
@@ -274,14 +275,14 @@ async def test_a_typed_tree_writes_kinds_as_titles_and_is_told_what_they_are_abo
         "kinds": {
             "gather": {"subtasks": {"union": ["read", "rest"]}, "hint": "Say what to read."},
             "read": {"tools": ["look"]},
-            "rest": {},
+            "rest": {"conclusion": {"type": "object", "properties": {"h": {"type": "integer"}}, "required": ["h"]}},
             "judge": {"conclusion": {"enum": ["yes", "no"]}},
         },
     }
     world.tree = {
         "1": Part("plan", "all read", below=True, kind="gather"),
         "1.1": Part("page", "seen", tool={"q": "x"}, kind="read"),
-        "1.2": Part("nap", "done", kind="rest"),
+        "1.2": Part("nap", cast(Any, {"h": 2}), kind="rest"),
         "2": Part("weigh", "yes", kind="judge"),
     }
     run = await world.run(mode="stream", tree=tree, prune=False)
@@ -289,6 +290,8 @@ async def test_a_typed_tree_writes_kinds_as_titles_and_is_told_what_they_are_abo
     assert titles == ["gather", "judge"]
     assert [task["title"] for task in run.document["reasoning"][0]["subtasks"]] == ["read", "rest"]
     assert run.document["reasoning"][1]["conclusion"] == "yes"
+    assert run.document["reasoning"][0]["subtasks"][1]["conclusion"] == {"h": 2}
+    assert run.tree["document"] == run.document
     assert "- gather: Say what to read." in decode(streams.live[0])
     assert sum('"read",' in bound for bound in streams.bounds) == 2, "asked only where there is a choice"
     assert json.loads(decode_final(streams)) == run.document

@@ -202,7 +202,9 @@ class World:
 
         async def tools(ctx: Context, names: object = None, *, result_tokens: int = 4096, key: str = "tools") -> Tools:
             offers = [Offer(ToolSpec(name, LOOK.description, LOOK.parameters)) for name in world.names]
-            return RunTools(offers, {name: Source(world) for name in world.names}, result_tokens, clock=lambda: next(world.clock))
+            return RunTools(
+                offers, {name: Source(world) for name in world.names}, result_tokens, clock=lambda: next(world.clock)
+            )
 
         monkeypatch.setattr(Context, "tools", tools)
         self.forget()

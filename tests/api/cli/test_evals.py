@@ -254,3 +254,13 @@ def test_a_log_is_exported_to_a_file_or_to_stdout(mneme: Mneme, measured: dict[s
     assert written["eval"]["eval_id"] == measured["id"]
     assert json.loads(mneme("export", measured["id"], "-o", "-").out) == written
     assert mneme("export", measured["id"], "-o", str(tmp_path / "no" / "folder.json")).code == 2
+
+
+def test_a_report_is_written_as_one_page_that_needs_nothing_else(
+    mneme: Mneme, measured: dict[str, Any], tmp_path: Path
+) -> None:
+    assert mneme("export", measured["id"], "--format", "html").code == 0
+    written = (tmp_path / f"{measured['id']}.html").read_text("utf-8")
+    assert "What memory is worth" in written
+    assert "<script" not in written
+    assert mneme("export", measured["id"], "--format", "html", "-o", "-").out.strip() == written.strip()

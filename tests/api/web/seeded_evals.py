@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -50,7 +51,9 @@ def kept(
     **fields: Any,
 ) -> str:
     """An evaluation on disk with its summary; its id."""
-    owner = anyio.run(user_id, served.settings, user)
+    # In a thread, because the browser of a test keeps a loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        owner = thread.submit(anyio.run, user_id, served.settings, user).result()
     plan = plan or Plan("small", "direct")
     head = header(len(records), id_=number, owner=owner, plan=plan, samples=len(samples), **fields)
     folder = logs.create(served.settings.home, head, samples)
