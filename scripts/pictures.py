@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from playwright.sync_api import Browser, FloatRect, Page
+from playwright.sync_api import Browser, Page
 
 from evals.bench.pages import chromium, rest, until
 from evals.bench.pages_house import House, demo, places, serving
@@ -29,7 +29,7 @@ WIDE: Final = 1440
 NARROW: Final = 380
 HIGH: Final = 900
 SHARP: Final = 2
-# Chromium takes no picture of a page of many screens; what lies below looks like what stands above.
+# Chromium takes no picture of a page of very many screens; what lies below looks like what stands above.
 TALLEST: Final = 6000
 QUALITY: Final = 0.86
 MOST_BYTES: Final = 1_500_000
@@ -129,8 +129,13 @@ def of_everything(browser: Browser, url: str, house: House, folder: Path, only: 
                     high = page.evaluate("document.documentElement.scrollHeight")
                     if wider > 0:
                         print(f"{place.name} is {wider} pixels wider than a window of {width}")
-                    part: FloatRect = {"x": 0, "y": 0, "width": width, "height": min(high, TALLEST)}
-                    page.screenshot(path=folder / f"{place.name}-{word}-{scheme}.png", full_page=True, clip=part)
+                    path = folder / f"{place.name}-{word}-{scheme}.png"
+                    if high <= TALLEST:
+                        page.screenshot(path=path, full_page=True)
+                    else:
+                        page.set_viewport_size({"width": width, "height": TALLEST})
+                        page.screenshot(path=path)
+                        page.set_viewport_size({"width": width, "height": HIGH})
     print(f"{4 * len(shown)} pictures in {folder}")
 
 

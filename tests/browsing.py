@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from api.web import vendor
 from tests.api.conftest import Served
@@ -23,6 +23,8 @@ ROOT = Path(__file__).parent.parent
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SHOTS = Path(os.environ.get("MNEME_TEST_SCREENSHOTS", ROOT / "test-artifacts"))
 Scheme = Literal["light", "dark"]
+# How long something may take to appear; the machine of the tests is shared.
+APPEARS_MS = 30_000
 
 
 @contextmanager
@@ -31,6 +33,7 @@ def chromium() -> Iterator[Browser]:
     binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if binary is None:
         pytest.fail("no Chromium on this machine; install the Debian package `chromium`")
+    expect.set_options(timeout=APPEARS_MS)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=binary, args=OPTIONS)
         yield opened

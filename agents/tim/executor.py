@@ -24,8 +24,9 @@ from agents.tim.calls import OVERHEAD_TOKENS, Asked, Calls, Said
 from agents.tim.config import REPLY_TOKENS, TimConfig
 from agents.tim.forgetting import missing, question
 from agents.tim.guards import NOTICE, Verdict, min_conclusion
-from agents.tim.offering import RECALL, Places
+from agents.tim.offering import Places
 from agents.tim.parallel import Branch, side_by_side
+from agents.tim.recalling import RECALL, recalled
 from agents.tim.rendering import (
     SYSTEM,
     after_list_words,
@@ -57,13 +58,11 @@ from agents.tim.schemas import (
 )
 from agents.tim.tree import ANSWER, cut_event, detail_of, figures
 from agents.tooling.base import ToolAnswer, Tools
-from agents.tooling.cutting import cut
-from runtime.errors import BudgetExhausted, Conflict, UnknownName
+from runtime.errors import BudgetExhausted
 from runtime.events import (
     AnyPayload,
     CheckFailed,
     ReasoningDelta,
-    SpanRecalled,
     StepCompleted,
     TaskClosed,
     TaskOpened,
@@ -358,7 +357,7 @@ class Executor:
         async def then(raw: JsonValue) -> list[AnyPayload]:
             events: list[AnyPayload] = []
             if recalls:
-                answer, events = _recalled(branch.tree, use.parameters, self._config.tool_result_max_tokens)
+                answer, events = recalled(branch.tree, use.parameters, self._config.tool_result_max_tokens)
                 shown = answer
             else:
                 assert isinstance(raw, dict)
@@ -492,18 +491,6 @@ def results_below(tree: ThreadTree, path: str) -> list[str]:
         task: JsonObject = {} if result is None else {"tool_result": value_of(result)}
         found.append(compact({**task, "conclusion": value_of(conclusion) if conclusion is not None else ""}))
     return found
-
-
-def _recalled(tree: ThreadTree, parameters: JsonObject, max_tokens: int) -> tuple[ToolAnswer, list[AnyPayload]]:
-    """The built-in tool: what was pruned at a path, from the archive."""
-    path, before = str(parameters.get("path")), tree.memory.recalled
-    try:
-        found: list[JsonValue] = [*tree.recall(path, full=parameters.get("full") is not False)]
-    except (Conflict, UnknownName) as error:
-        return ToolAnswer.failed("invalid_parameters", detail=error.message), []
-    told = SpanRecalled(tokens=tree.memory.recalled - before, path=path, detail=figures(tree))
-    data, truncated = cut(found, max_tokens)
-    return ToolAnswer(True, data, truncated=truncated), [told]
 
 
 def _format_of(sampling: JsonObject) -> JsonObject | None:

@@ -7,26 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from agents.tim.config import TimConfig
 from agents.tim.parallel import Branch
+from agents.tim.recalling import RECALL, RECALL_SPEC, offered
 from agents.tim.schemas import Can
 from agents.tim.typed import TypedTree
-from runtime.types import JsonObject, ToolSpec
-
-RECALL: Final = "recall"
-RECALL_SPEC: Final = ToolSpec(
-    RECALL,
-    "Reads back what was taken out of the document: the subtasks of the task at `path`, whole, or with `full` false only "
-    "their conclusions.",
-    {
-        "type": "object",
-        "properties": {"path": {"type": "string"}, "full": {"type": "boolean"}},
-        "required": ["path"],
-        "additionalProperties": False,
-    },
-)
+from runtime.types import ToolSpec
 
 
 class Places:
@@ -111,7 +98,7 @@ class Places:
             return ()
         paths = branch.tree.recallable
         return tuple(
-            _recall(paths) if spec.name == RECALL else spec for spec in self.specs if spec.name != RECALL or paths
+            offered(paths) if spec.name == RECALL else spec for spec in self.specs if spec.name != RECALL or paths
         )
 
     def _more(self, owner: str, number: int, *, alone: bool) -> bool | None:
@@ -126,11 +113,6 @@ class Places:
         if not self._typed.may_close(kind, number):
             return True
         return False if number >= cap else None
-
-
-def _recall(paths: Sequence[str]) -> ToolSpec:
-    properties: JsonObject = {"path": {"enum": [*paths]}, "full": {"type": "boolean"}}
-    return replace(RECALL_SPEC, parameters={**RECALL_SPEC.parameters, "properties": properties})
 
 
 def _split(path: str) -> tuple[str, int]:

@@ -234,7 +234,7 @@ def with_graph(browser: Browser, url: str, table: Table, name: str) -> None:
         page.evaluate("document.getElementById('graph').scrollIntoView({ block: 'center' })")
         interaction_row(table, name, "select and expand (click)", page, click)
         interaction_row(table, name, "zoom (+, -)", page, lambda n: page.keyboard.press("+-"[n % 2]))
-        box = page.locator("#graph-filter [name=kind]").first
+        box = page.locator("#graph-filter .graph-kinds label").first
         interaction_row(table, name, "filter a kind (click)", page, lambda n: box.click())
         page.focus("#graph-until")
         keys = ("ArrowLeft", "PageDown", "ArrowLeft", "PageUp", "ArrowRight")
@@ -257,13 +257,16 @@ def large(house: House, count: int, console: Console) -> None:
     ]
     with serving(house.home) as url, chromium() as browser:
         console.print(page_table(browser, url, shown, count, f"large pages, medians of {count} loads"))
-        table = Table(title=f"interactions, {TIMES} times each")
-        for column in ("page", "what", "median ms", "worst ms", "longest task ms", "< 100 ms"):
-            table.add_column(column, justify="left" if column in ("page", "what") else "right")
-        with_list(browser, url + memories, table, f"memories, {MEMORIES:,}")
-        with_tree(browser, url + tree, table, f"search tree, {NODES:,}")
-        with_graph(browser, url + hub, table, "graph")
-        console.print(table)
+        for name, path, act in (
+            (f"memories, {MEMORIES:,}", memories, with_list),
+            (f"search tree, {NODES:,}", tree, with_tree),
+            ("graph", hub, with_graph),
+        ):
+            table = Table(title=f"interactions, {TIMES} times each: {name}")
+            for column in ("page", "what", "median ms", "worst ms", "longest task ms", "< 100 ms"):
+                table.add_column(column, justify="left" if column in ("page", "what") else "right")
+            act(browser, url + path, table, name)
+            console.print(table)
 
 
 def main() -> None:

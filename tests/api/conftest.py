@@ -19,6 +19,7 @@ from runtime.llm.scripted_process import ScriptedProcess, scripted_process
 from runtime.migrate import upgrade
 from runtime.settings import Settings
 from tests.conftest import make_settings
+from tests.serving import START_S
 
 
 class Served:
@@ -45,7 +46,8 @@ class Served:
 
     def ended(self, run_id: str) -> dict[str, Any]:
         """The run, once it has ended."""
-        run: dict[str, Any] = self.http.post(f"/api/runs/{run_id}/wait", json={"timeout_s": 30}).json()
+        waiting = {"timeout_s": 60}
+        run: dict[str, Any] = self.http.post(f"/api/runs/{run_id}/wait", json=waiting, timeout=START_S).json()
         return run
 
     def events(self, run_id: str) -> list[dict[str, Any]]:
@@ -83,7 +85,7 @@ def _service(settings: Settings, model: ScriptedProcess | None) -> Iterator[Serv
             process.stdin.flush()
             served = Served(settings, f"http://127.0.0.1:{bound.getsockname()[1]}", model)
             try:
-                assert served.http.get("/health").status_code == 200
+                assert served.http.get("/health", timeout=START_S).status_code == 200
                 yield served
             finally:
                 served.close()

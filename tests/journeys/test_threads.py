@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -58,7 +56,7 @@ def test_a_given_shape_holds_whatever_the_model_writes(
 def test_the_engine_is_killed_in_the_middle_and_every_later_prompt_has_the_same_bytes(
     installation: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = asking(installation, tmp_path)
+    settings, server = asking(installation, tmp_path), engine(installation)
     killed: list[float] = []
 
     async def grown(kill_at: int | None) -> Ledger:
@@ -67,7 +65,7 @@ def test_the_engine_is_killed_in_the_middle_and_every_later_prompt_has_the_same_
         def called() -> None:
             ledger.tools += 1
             if ledger.tools == kill_at:
-                os.kill(engine(installation).pid, signal.SIGKILL)
+                server.kill()
                 killed.append(time.monotonic())
 
         async with open_workbench(settings) as bench:
@@ -96,7 +94,7 @@ def engine(installation: Installation) -> psutil.Process:
     (found,) = [
         process
         for process in psutil.process_iter()
-        if "vllm.entrypoints.openai.api_server" in (command := _command(process)) and port in command
+        if (command := _command(process))[1:3] == ["-m", "vllm.entrypoints.openai.api_server"] and port in command
     ]
     return found
 

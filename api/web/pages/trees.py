@@ -17,6 +17,7 @@ from agents.service import Service
 from api.answers import json_response
 from api.auth import Reader, TheService
 from api.route import Route
+from api.routes.runs import tree_of
 from api.routes.wire import PlainText, RunId
 from api.web.cards import cards_of, last_of, path_of, stops_of
 from api.web.grown import at_once, grown
@@ -48,7 +49,7 @@ async def tree_page(
     """The tree; its JSON twin is the tree of the API with the run it belongs to."""
     run = await service.get(run_id, owner=caller.user_id)
     if part is None and not at_once(run, at) and not wants_json(request):
-        return page(request, "tree.html", **_shell(run, at, node))
+        return page(request, "tree.html", **await _shell(service, run, at, node))
     lines, shown, tree = await grown(service, run, at)
     if part == "cards":
         return json_response(_drawn(run, tree, lines, at))
@@ -73,12 +74,14 @@ async def tree_page(
     )
 
 
-def _shell(run: RunRecord, at: int | None, node: str | None) -> dict[str, Any]:
+async def _shell(service: Service, run: RunRecord, at: int | None, node: str | None) -> dict[str, Any]:
     """The page without its tree, for one that takes a while to be read: the drawing fetches it, then the list."""
+    # Before its first line a tree is of its kind already.
+    bare = await tree_of(service, run, lines=())
     return {
         "run": {"id": run.id, "agent": run.agent, "status": run.status},
         "at": at,
-        "tree": {"kind": "thread" if run.agent == "tim" else "search", "nodes": []},
+        "tree": {"kind": bare["kind"], "nodes": []},
         "question": excerpt(question_of(run.spec.input), TITLE),
         "opened": None,
         "wanted": node or "",

@@ -34,6 +34,8 @@ export class View {
     this.follow(onPick, onFold);
     new ResizeObserver(() => {
       const width = stage.clientWidth;
+      // Hidden for a moment: there is nothing to fit into, and what was in view is wanted again.
+      if (width === 0) return;
       if (this.width && width !== this.width) {
         this.at.x += (width - this.width) / 2;
         const at = this.goal?.get(this.chosen);

@@ -81,7 +81,7 @@ class Streams:
         if text.endswith('"title":'):
             return f"{json.dumps(part.kind)},"
         if text.endswith('"conclusion":'):
-            return json.dumps(part.conclusion)
+            return json.dumps(part.conclusion, separators=(",", ":"))
         pattern = asked.bound.regex if asked.bound is not None else None
         match _field(text):
             case "thought":

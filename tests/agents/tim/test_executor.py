@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from agents.tim.config import TimConfig
 from agents.tim.document import document_schema
-from agents.tim.offering import RECALL_SPEC
+from agents.tim.recalling import RECALL_SPEC
 from agents.tim.typed import TypedTree
 from agents.tooling.schemas import faults
 from runtime.budget import Budget

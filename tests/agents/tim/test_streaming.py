@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from agents.tim.document import document_schema
 from agents.tim.guards import NOTICE
-from agents.tim.offering import RECALL_SPEC
+from agents.tim.recalling import RECALL_SPEC
 from runtime.llm.scripted_sessions import decode, encode
 from runtime.types import JsonObject
 from tests.agents.tim.streams import BEGIN, Streams, place

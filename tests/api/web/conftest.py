@@ -1,4 +1,4 @@
-"""One service with something in it and one browser for each module of page tests."""
+"""One service for the tests of pages, and one browser for each of their modules."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ fault = "400"
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A service over the scripted model; a module adds what it needs through `served.http`."""
+    """A service over the scripted model, which the modules share: each makes what it looks at through `served.http`.
+
+    A module whose tests count everything that is there has one of its own, under the same name.
+    """
     with serving(tmp_path_factory.mktemp("pages"), SCRIPT) as running:
         yield running
 

@@ -49,9 +49,12 @@ def test_a_run_that_is_named_fills_the_form(served: Served) -> None:
 
 @pytest.mark.browser
 def test_a_run_is_shown_again_with_its_memories_and_what_it_used(served: Served, page: Page) -> None:
-    kept = remember(served, "The tide at Sorn turns at <b>noon</b>.", title="Tide of Sorn")
-    run = submit(served, "When does the tide at Sorn turn?", budget={"tokens": 100_000})
-    served.ended(run)
+    served.http.post("/api/vaults", json={"name": "sorn"}).raise_for_status()
+    kept = remember(served, "The tide at Sorn turns at <b>noon</b>.", title="Tide of Sorn", vault="sorn")
+    asked = "When does the tide at Sorn turn?"
+    run = submit(served, asked, vaults=["sorn"], memory="read", budget={"tokens": 100_000})
+    assert served.ended(run)["status"] == "succeeded"
+    assert [event["data"]["id"] for event in served.events(run) if event["type"] == "memory.read"] == [kept["id"]]
     page.goto(f"/ui/playground?run={run}")
     expect(page.locator("#status")).to_have_text("succeeded")
     expect(page.locator("#answer")).to_have_text(served.ended(run)["output"]["text"])
@@ -59,8 +62,7 @@ def test_a_run_is_shown_again_with_its_memories_and_what_it_used(served: Served,
     expect(page.locator("#stop")).to_be_hidden()
     used = served.ended(run)["usage"]["total"]["total_tokens"]
     expect(page.locator("#used-tokens .left")).to_have_text(f"of 100000, {100_000 - used} left")
-    if [event for event in served.events(run) if event["type"] == "memory.read"]:
-        expect(page.locator("#memories a")).to_have_text(kept["title"])
+    expect(page.locator("#memories a")).to_have_text(kept["title"])
 
 
 @pytest.mark.browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -10,12 +11,19 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.api.conftest import Served
+from tests.api.conftest import Served, serving
 from tests.api.web.conftest import remember, submit
 from tests.browsing import check_page
 
 SCRIPT = "<script>document.title='taken over'</script>"
 HTML = {"Accept": "text/html"}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One of its own: what is counted is everything that happened."""
+    with serving(tmp_path_factory.mktemp("timeline"), "") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
