@@ -38,13 +38,13 @@ setup-test:
 test: setup-test
 	$(BIN)/mneme models pull smollm2-135m-instruct
 	scripts/check.sh
-	$(BIN)/pytest -q -n 2 -m "not slow and not browser and not gpu" $(PYTEST_ARGS)
-	$(BIN)/pytest -q -n 2 -m "(slow or browser) and not engine and not gpu" $(PYTEST_ARGS)
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not browser and not gpu" $(PYTEST_ARGS)
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "(slow or browser) and not engine and not gpu" $(PYTEST_ARGS)
 	$(BIN)/pytest -q -m "engine and not gpu" $(PYTEST_ARGS)
 
 test-fast: setup-test
 	scripts/check.sh
-	$(BIN)/pytest -q -n 2 -m "not slow and not browser and not gpu" $(PYTEST_ARGS)
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not browser and not gpu" $(PYTEST_ARGS)
 
 lint: setup-test
 	scripts/check.sh

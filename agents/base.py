@@ -190,6 +190,11 @@ class Context:
         return await work(self._step(key))
 
     @property
+    def retry(self) -> RetryPolicy:
+        """How a server is asked again for what is no model call (`Session.encode`); `Step.ask` does so by itself."""
+        return self._retry
+
+    @property
     def llm(self) -> LLM:
         """The model of the run, for its optional abilities (`SupportsSessions`, `SupportsSchema`); calls are made by
         `Step.ask`, which counts them."""

@@ -42,6 +42,7 @@ from api.routes import (
 from api.routes.documented import Problem
 from api.web import pages
 from api.web.render import STATIC
+from runtime.errors import MnemeError
 from runtime.ids import SYSTEM
 from runtime.settings import Settings
 
@@ -56,12 +57,17 @@ def create_app(settings: Settings, *, model_server: Probe | None = None) -> Fast
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_service(settings, model_server=model_server) as service:
-            app.state.service = service
-            app.state.local = await service.keys.local()
-            app.state.idempotency = IdempotencyKeys(service.db, SYSTEM)
-            async with mcp.running(app, settings):
-                yield
+        try:
+            async with open_service(settings, model_server=model_server) as service:
+                app.state.service = service
+                app.state.local = await service.keys.local()
+                app.state.idempotency = IdempotencyKeys(service.db, SYSTEM)
+                async with mcp.running(app, settings):
+                    yield
+        except MnemeError as error:
+            # The server only says that the application did not start; whoever started it wants to know why.
+            app.state.failure = error.message
+            raise
 
     app = FastAPI(
         title="Mneme",
@@ -71,6 +77,7 @@ def create_app(settings: Settings, *, model_server: Probe | None = None) -> Fast
         docs_url=None,
         redoc_url=None,
     )
+    app.state.failure = ""
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.server.max_body_bytes)
     for router in (models.router, chat.router, responses.router, runs.router, agents.router, keys.router):

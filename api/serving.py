@@ -16,7 +16,7 @@ from typing import Final
 
 import anyio
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
 from runtime.errors import MnemeError, SettingsError
 from runtime.settings import Settings
@@ -119,7 +119,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_http(app: ASGIApp, settings: Settings, bound: socket.socket, stop: Stop) -> None:
+async def serve_http(app: FastAPI, settings: Settings, bound: socket.socket, stop: Stop) -> None:
     """Answer on `bound` until `stop`. Raises `MnemeError` when the application cannot start."""
     server = _Server(
         uvicorn.Config(
@@ -140,10 +140,14 @@ async def serve_http(app: ASGIApp, settings: Settings, bound: socket.socket, sto
         await stop.urgent.wait()
         server.force_exit = True
 
+    failed = False
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch)
         try:
             await server.serve(sockets=[bound])
-        except SystemExit as error:
-            raise MnemeError("the service could not start; the lines above say why") from error
+        except SystemExit:
+            # uvicorn's word for an application that did not start; raised in here it would come out as a group.
+            failed = True
         tasks.cancel_scope.cancel()
+    if failed:
+        raise MnemeError(f"the service could not start: {app.state.failure or 'the lines above say why'}")

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -25,6 +26,9 @@ from runtime.tables import Base
 
 ROOT = Path(__file__).parent.parent
 LOOPBACK = ("127.", "::1", "localhost")
+# How long examples take to make says something of the machine only.
+hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("ours")
 DATA = Path(os.environ.get("MNEME_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 

@@ -58,7 +58,7 @@ async def stream_answer(work: Work) -> JsonObject:
     llm = with_sessions(work.ctx.llm)
     stream = await Streamed.open(work, config)
     async with llm.session(stream.prompt, info=CallInfo("tim.open", work.ctx.run_id)) as session:
-        stream.use(Document(session, work.ctx.run_id, stream.prompt))
+        stream.use(Document(session, work.ctx.run_id, stream.prompt, retry=work.ctx.retry))
         return await stream.run()
 
 

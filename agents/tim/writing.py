@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import JsonValue
 
@@ -22,8 +22,11 @@ from runtime.events import CheckFailed, ReasoningDelta
 from runtime.llm.base import CallInfo
 from runtime.llm.sessions import Bound, Session, Span
 from runtime.prompts import PromptFile
+from runtime.retry import RetryPolicy
 from runtime.thread_outline import Node
 from runtime.types import Message, Sampling
+
+NO_RETRY: Final = RetryPolicy(0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,9 @@ class Piece:
 class Document:
     """The live text of one run."""
 
-    def __init__(self, session: Session, run_id: str, prompt: list[Message]) -> None:
+    def __init__(self, session: Session, run_id: str, prompt: list[Message], *, retry: RetryPolicy = NO_RETRY) -> None:
         self.session = session
+        self._retry = retry
         self._run_id = run_id
         self._prompt = prompt
         self._lists: dict[str, Span | int] = {}
@@ -54,13 +58,20 @@ class Document:
 
     async def put(self, text: str) -> Span:
         """Write a text at the end."""
-        return self.session.append(await self.session.encode(text))
+        return self.session.append(await self._encode(text))
 
     async def put_result(self, path: str, text: str) -> int:
         """Write the result of a tool; gives its tokens."""
         span = await self.put(text)
         self._results[path] = span
         return span.end - span.start
+
+    async def _encode(self, text: str) -> tuple[int, ...]:
+        """The ids of a text, from a server that may be restarting."""
+        async for attempt in self._retry.attempts():
+            with attempt:
+                return await self.session.encode(text)
+        raise AssertionError("the last attempt returns or raises")
 
     def begin(self, owner: str) -> None:
         """The list of a task begins here, behind its bracket."""
@@ -83,7 +94,7 @@ class Document:
 
     async def shorten(self, path: str, text: str) -> int:
         """Put a shorter text in the place of a result; gives its tokens."""
-        old, new = self._results[path], await self.session.encode(text)
+        old, new = self._results[path], await self._encode(text)
         behind = self.session.ids[old.end :]
         self.session.cut(old)
         self.session.cut(Span(old.start, self.live))

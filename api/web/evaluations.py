@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import fsum
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from evals.cost import Prices
 from evals.log import Log
 from evals.records import Record
 from evals.samples import VERDICTS, changes, tallies
+from evals.statistics import wilson
 from evals.summary import in_order
 from runtime import textsafe
 from runtime.errors import UnknownName
@@ -91,7 +93,17 @@ def compared(found: Comparison, prices: Prices, asked: Mapping[str, Mapping[str,
         "comparison": found.to_json(prices),
         "counts": {verdict: counts[verdict] for verdict in VERDICTS},
         "samples": lines,
+        "intervals": {
+            "a": _interval([line["a"]["score"] for line in lines]),
+            "b": _interval([line["b"]["score"] for line in lines]),
+        },
     }
+
+
+def _interval(scores: Sequence[float]) -> list[float]:
+    """The ends of the 95 % interval of the mean of problems, by the rule of the report of one evaluation."""
+    found = wilson(min(fsum(scores), len(scores)), len(scores))
+    return [found.low, found.high]
 
 
 def across(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:

@@ -137,12 +137,17 @@ def moment(value: str | datetime | None) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def short_ids(text: str) -> str:
+    """A text with the ids in it cut to their ends, as links show them."""
+    return re.sub(r"\b([a-z]{3,4}_)[0-9a-f]{20,}([0-9a-f]{6})\b", r"\1…\2", text)
+
+
 def code(text: str) -> Markup:
     """Text with `names` in it, as HTML with those in <code>."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-FILTERS: Final = (number, short, percent, signed, seconds, moment, excerpt, words, code)
+FILTERS: Final = (number, short, percent, signed, seconds, moment, excerpt, words, short_ids, code)
 
 
 def _environment() -> jinja2.Environment:

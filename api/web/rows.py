@@ -40,17 +40,57 @@ class Row:
 
 def grouped(events: Iterable[Wire]) -> list[Row]:
     """Events as rows. What a step says in a row is one row, also when steps side by side speak in between."""
+    return first_rows(events)[0]
+
+
+def first_rows(events: Iterable[Wire], most: int | None = None) -> tuple[list[Row], int]:
+    """The rows of the first events, at most `most` of them, and how many events stand in them."""
     rows: list[Row] = []
     last_of: dict[str, Row] = {}
+    taken = 0
     for event in events:
         row = _row(event)
         before = last_of.get(row.step)
         if before is not None and row.key and before.key == row.key:
             before.pieces += row.pieces
-            continue
-        rows.append(row)
-        last_of[row.step] = row
-    return rows
+        elif most is not None and len(rows) >= most:
+            break
+        else:
+            rows.append(row)
+            last_of[row.step] = row
+        taken += 1
+    return rows, taken
+
+
+def reads_of(events: Iterable[Wire]) -> list[dict[str, Any]]:
+    """The memories that were read, each once: how often it was shown and held out, its best score, why it was found
+    first, and the newest version that was read. Those that were read most often come first."""
+    found: dict[str, dict[str, Any]] = {}
+    for event in events:
+        empty = {
+            "id": event["id"],
+            "version": 0,
+            "shown": 0,
+            "held_out": 0,
+            "score": event["score"],
+            "why": event["why"],
+        }
+        one = found.setdefault(event["id"], empty)
+        one[event["shown"]] += 1
+        one["version"] = max(one["version"], event["version"])
+        one["score"] = max(one["score"], event["score"])
+    return sorted(found.values(), key=lambda one: (-one["shown"] - one["held_out"], -one["score"]))
+
+
+def writes_of(events: Iterable[Wire]) -> list[dict[str, Any]]:
+    """What was done to memories, each once for a memory: how often, and the version that it led to."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for event in events:
+        empty = {"id": event["id"], "op": event["op"], "version": 0, "times": 0}
+        one = found.setdefault((event["id"], event["op"]), empty)
+        one["times"] += 1
+        one["version"] = max(one["version"], event["version"])
+    return list(found.values())
 
 
 def live_frame(event: Wire, html: str) -> bytes:
@@ -135,12 +175,20 @@ def _words(kind: str, data: Wire) -> str:
         case "step.completed":
             score = f" · score {data['score']:g}" if data.get("score") is not None else ""
             return f"{data['name']}{score}"
+        case "memory.read":
+            held_out = " · held out" if data["shown"] == "held_out" else ""
+            return (
+                f"{_short(data['id'])}, version {data['version']} · score {data['score']:.3f} · {data['why']}{held_out}"
+            )
+        case "memory.written":
+            return f"{data['op']} {_short(data['id'])}, version {data['version']}"
         case "budget.warning":
             return f"{data['used']:g} of {data['of']:g} {data['limit']}"
         case "check.failed":
             return f"{data['name']}: {_excerpt(data['detail'])}"
         case _:
-            return _excerpt(", ".join(f"{name} {value}" for name, value in data.items() if not isinstance(value, dict)))
+            told = {name: value for name, value in data.items() if not isinstance(value, dict)}
+            return _excerpt(", ".join(f"{name} {_value(value)}" for name, value in told.items()))
 
 
 def _tone(kind: str, data: Wire) -> str:
@@ -158,6 +206,14 @@ def _took(run: Wire) -> str:
         return ""
     begun, ended = (datetime.fromisoformat(run[name]) for name in ("started_at", "finished_at"))
     return seconds((ended - begun).total_seconds())
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _short(id_: str) -> str:
+    return f"{id_[:4]}…{id_[-6:]}"
 
 
 def _excerpt(text: str) -> str:

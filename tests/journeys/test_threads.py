@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import aclosing
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,8 +40,8 @@ def test_a_given_shape_holds_whatever_the_model_writes(
     seeds = range(3) if mode == "stream" else range(3, 5)
 
     async def run() -> list[Shaped]:
-        async with open_workbench(settings) as bench:
-            return await fill(bench, resolve(f"vllm/{MODEL}", settings), mode, seeds, len(seeds))
+        async with aclosing(resolve(f"vllm/{MODEL}", settings)) as model, open_workbench(settings) as bench:
+            return await fill(bench, model, mode, seeds, len(seeds))
 
     began = time.monotonic()
     for one in anyio.run(run):
@@ -68,9 +69,8 @@ def test_the_engine_is_killed_in_the_middle_and_every_later_prompt_has_the_same_
                 server.kill()
                 killed.append(time.monotonic())
 
-        async with open_workbench(settings) as bench:
+        async with aclosing(resolve(f"vllm/{MODEL}", settings)) as model, open_workbench(settings) as bench:
             bench.tool(40, called)
-            model = resolve(f"vllm/{MODEL}", settings)
             ran = await bench.run(Forced(model, Script(tool_tree(10), "look"), ledger, "killed"), CONFIG)
             assert ran.record.status == "succeeded", ran.record.error
             assert ran.count("tool.call") == ran.count("tool.result") == 10

@@ -66,7 +66,8 @@ def test_an_answer_is_followed_back_to_the_memory_and_to_the_quoted_source(serve
     row = page.locator("tr", has=page.locator("blockquote"))
     expect(row).to_contain_text(f"event {said['seq']}")
     expect(row).to_contain_text(f"{begin}–{begin + len(QUOTE)}")
-    row.locator(f"a[href*='{origin}']").click()
+    expect(row.locator(f"a[href$='/{origin}']")).to_be_visible()
+    row.get_by_role("link", name=f"event {said['seq']}").click()
     expect(page.locator("main")).to_contain_text("Please ask at the harbour.")
     shown = page.locator(f"#log .words [data-seq='{said['seq']}']").text_content() or ""
 

@@ -13,18 +13,26 @@ from starlette.responses import Response
 from agents import registry
 from agents.base import GrowsTree
 from agents.service import Service
+from api.acting import ReadsMemory, TheMemory
 from api.auth import Reader, TheService
 from api.route import Route
 from api.routes.wire import Cursor, PlainText, RunId, memories_of, run_body
 from api.sse import EventStream, last_event_id
-from api.web.render import fragment, twin
-from api.web.rows import grouped, live_frame, shown_run
-from runtime.errors import InvalidInput
+from api.web.render import excerpt, fragment, twin
+from api.web.rows import first_rows, grouped, live_frame, reads_of, shown_run, writes_of
+from memory.service import Memory
+from memory.types import Actor
+from runtime.errors import Gone, InvalidInput, UnknownName
 from runtime.runs import RESUMABLE, TERMINAL, RunStatus
 
 router = APIRouter(include_in_schema=False, route_class=Route)
 PAGE: Final = 50
+# So much of a log stands on a page: what lies behind it is asked for.
 FIRST_EVENTS: Final = 2000
+FIRST_ROWS: Final = 200
+# So many memories of a run are called by their titles, the others by their ids.
+NAMED: Final = 40
+After = Annotated[int, Query(ge=0, le=2**62)]
 TwoRuns = Annotated[list[PlainText], Query(min_length=2, max_length=2)]
 
 
@@ -63,10 +71,20 @@ async def compare_page(request: Request, service: TheService, caller: Reader, ru
 
 
 @router.get("/ui/runs/{run_id}")
-async def run_page(run_id: RunId, request: Request, service: TheService, caller: Reader) -> Response:
-    """One run and its log, which goes on while somebody looks."""
-    view = await _run(service, run_id, caller.user_id)
+async def run_page(
+    run_id: RunId,
+    request: Request,
+    service: TheService,
+    caller: Reader,
+    memory: TheMemory,
+    actor: ReadsMemory,
+    after: After = 0,
+) -> Response:
+    """One run and its log, which goes on while somebody looks; of a run that has ended, the log behind `after`."""
+    view = await _run(service, run_id, caller.user_id, after)
     run, events = view["run"], view["events"]
+    view |= await _touched(memory, actor, run["memories"])
+    ended = run["status"] in TERMINAL
     return twin(
         request,
         "run.html",
@@ -74,11 +92,10 @@ async def run_page(run_id: RunId, request: Request, service: TheService, caller:
         shown=shown_run(run),
         rows=grouped(events),
         last=events[-1]["seq"] if events else 0,
-        more=view["next"] is not None,
-        live=run["status"] not in TERMINAL or view["next"] is not None,
-        may_cancel=run["status"] not in TERMINAL,
+        live=not ended,
+        may_cancel=not ended,
         may_resume=run["status"] in RESUMABLE,
-        may_fork=bool(events) and run["status"] in TERMINAL,
+        may_fork=ended and run["last_event"] > 0,
         has_tree=grows_tree(run["agent"]),
     )
 
@@ -89,7 +106,7 @@ async def live_rows(
     request: Request,
     service: TheService,
     caller: Reader,
-    after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    after: After = 0,
 ) -> Response:
     """The log behind `after` as rows of the page, then live ones, until the run has ended."""
     run = await service.get(run_id, owner=caller.user_id)
@@ -119,16 +136,42 @@ async def _runs(service: Service, owner: str, agent: str, status: str, cursor: s
     return {"items": [run_body(run) for run in found.items], "next": found.next}
 
 
-async def _run(service: Service, run_id: str, owner: str) -> dict[str, Any]:
+async def _run(service: Service, run_id: str, owner: str, after: int) -> dict[str, Any]:
     run = await service.get(run_id, owner=owner)
-    events = await service.store.events(run_id, limit=FIRST_EVENTS + 1)
-    touched = await service.store.events(run_id, limit=FIRST_EVENTS, types=("memory.read", "memory.written"))
-    shown = [event.wire() for event in events[:FIRST_EVENTS]]
+    # A run that goes on is followed from its first event: its answer is put together from what the page has seen.
+    start = after if run.status in TERMINAL else 0
+    found = await service.store.events(run_id, after=start, limit=FIRST_EVENTS + 1)
+    touched = await service.store.events(run_id, limit=10_000, types=("memory.read", "memory.written"))
+    events = [event.wire() for event in found]
+    taken = min(first_rows(events, FIRST_ROWS)[1], FIRST_EVENTS)
     return {
         "run": {**run_body(run), "memories": memories_of(touched)},
-        "events": shown,
-        "next": shown[-1]["seq"] if len(events) > FIRST_EVENTS else None,
+        "after": start,
+        "events": events[:taken],
+        "next": events[taken - 1]["seq"] if len(events) > taken else None,
     }
+
+
+async def _touched(memory: Memory, actor: Actor, events: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The memories of a run, each once, the first ones with their titles."""
+    read, written = reads_of(events["read"]), writes_of(events["written"])
+    titles: dict[str, str] = {}
+    for one in [*written[:NAMED], *read[:NAMED]]:
+        if one["id"] not in titles:
+            titles[one["id"]] = await _title(memory, actor, one["id"])
+    return {
+        "read": [{**one, "title": titles.get(one["id"], "")} for one in read],
+        "written": [{**one, "title": titles.get(one["id"], "")} for one in written],
+    }
+
+
+async def _title(memory: Memory, actor: Actor, memory_id: str) -> str:
+    try:
+        cube = await memory.get(actor, memory_id)
+    except (UnknownName, Gone):
+        # A log keeps the ids of what is gone, or of a vault that may not be read any more.
+        return ""
+    return cube.title or excerpt(cube.content, 90)
 
 
 def _side_by_side(left: dict[str, Any], right: dict[str, Any]) -> list[tuple[str, Any, Any]]:

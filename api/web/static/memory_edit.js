@@ -17,6 +17,9 @@ let saving = false;
 const label = (field) => field.closest("label").firstChild.textContent.trim();
 const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
 
+// Times are shown to the second, in UTC.
+const isTime = (field) => /_(from|to|at)$/.test(field.name);
+
 /** The value of a field as the API takes it; throws for what is no JSON. */
 function sent(field) {
   const text = field.value;
@@ -33,7 +36,9 @@ function sent(field) {
 function shown(field, value) {
   if (field.dataset.as === "list") return (value ?? []).join("\n");
   if (field.dataset.as === "json") return JSON.stringify(value ?? {}, null, 2);
-  return value === null || value === undefined ? "" : String(value).replaceAll("\r\n", "\n");
+  if (value === null || value === undefined) return "";
+  if (isTime(field)) return `${String(value).slice(0, 19)}Z`;
+  return String(value).replaceAll("\r\n", "\n");
 }
 
 /** Whether two texts of a field say the same to the API. */
@@ -48,7 +53,7 @@ function equal(field, a, b) {
       return false;
     }
   }
-  return a !== "" && b !== "" && field.name.match(/_(from|to|at)$/) ? Date.parse(a) === Date.parse(b) : false;
+  return a !== "" && b !== "" && isTime(field) ? Date.parse(a) === Date.parse(b) : false;
 }
 
 const changed = () => fields.filter((field) => !equal(field, field.value, base[field.name]));

@@ -31,19 +31,22 @@ function drop(ranges) {
   for (const row of log.querySelectorAll(":scope > li:not(.said)")) if (gone(row)) row.remove();
 }
 
-function add(html) {
-  const holder = document.createElement("template");
-  holder.innerHTML = html;
-  const row = holder.content.querySelector("li");
+function append(row) {
   localise(row);
   keep(row);
   const ofStep = [...log.children].findLast((other) => other.dataset.step === row.dataset.step);
-  const atEnd = window.innerHeight + window.scrollY >= document.body.scrollHeight - 80;
   if (row.dataset.key && ofStep?.dataset.key === row.dataset.key) {
     ofStep.querySelector(".words").append(...row.querySelector(".words").childNodes);
   } else {
     log.append(row);
   }
+}
+
+function add(html) {
+  const holder = document.createElement("template");
+  holder.innerHTML = html;
+  const atEnd = window.innerHeight + window.scrollY >= document.body.scrollHeight - 80;
+  append(holder.content.querySelector("li"));
   if (atEnd && window.scrollY > 0) window.scrollTo(0, document.body.scrollHeight);
 }
 
@@ -79,6 +82,24 @@ function follow() {
 
 document.getElementById("quiet").addEventListener("change", (event) => {
   log.classList.toggle("quiet", event.target.checked);
+});
+
+// The next part of a long log is put below this one; without a script the link leads to a page with that part.
+document.getElementById("more")?.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[rel=next]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  link.setAttribute("aria-busy", "true");
+  const reply = await fetch(link.href, { headers: { Accept: "text/html" } });
+  if (!reply.ok) {
+    location.assign(link.href);
+    return;
+  }
+  const part = new DOMParser().parseFromString(await reply.text(), "text/html");
+  for (const row of [...part.getElementById("log").children]) append(document.adoptNode(row));
+  const following = part.querySelector("#more a[rel=next]");
+  if (following) link.replaceWith(document.adoptNode(following));
+  else link.remove();
 });
 
 // "Fork from here" in a row opens the dialog with the number of the row's event.

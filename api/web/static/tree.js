@@ -54,9 +54,12 @@ function tell() {
 }
 
 function reshape(width) {
-  if (whole === null || shapeOf(whole.kind, width) === shape) return;
-  draw();
+  if (whole === null) return;
+  const other = shapeOf(whole.kind, width) !== shape;
+  if (other) draw();
+  if (!other && view.moved) return;
   view.fit();
+  if (chosen) view.choose(chosen);
 }
 
 function toggle(id) {

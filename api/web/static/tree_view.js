@@ -165,8 +165,9 @@ export class View {
     const most = Math.max(HIGHEST * innerHeight, 352);
     const whole = Math.min((width - 40) / wide, (most - 2 * EDGE) / high, 1);
     const k = Math.max(whole, least);
-    const height = Math.min(most, Math.max(LOWEST, high * k + 2 * EDGE));
-    this.stage.style.height = `${height}px`;
+    this.stage.style.height = `${Math.min(most, Math.max(LOWEST, high * k + 2 * EDGE))}px`;
+    // Beside an opened node it is as high as that.
+    const { height } = this.stage.getBoundingClientRect();
     const root = all.get(ROOT);
     const fitsIn = { x: wide * k <= width - 40, y: high * k <= height - EDGE };
     const size = SIZES[this.kind];

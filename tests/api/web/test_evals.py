@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.api.conftest import Served
 from tests.api.web.seeded_evals import MARKUP, Evals
@@ -136,9 +136,7 @@ def test_the_report_opens_from_a_file_without_a_word(
         context = browser.new_context(viewport={"width": 380, "height": 900})
         page = context.new_page()
         said: list[str] = []
-        page.on("console", lambda message, said=said: said.append(message.text))
-        page.on("pageerror", lambda error, said=said: said.append(str(error)))
-        page.on("request", lambda request, said=said: said.append(request.url))
+        _listen(page, said)
         page.goto(path.as_uri())
         page.locator("details.sample > summary").first.click()
         fits(page)
@@ -156,3 +154,10 @@ def test_pages_fit_in_every_light_and_pass_axe(served: Served, evals: Evals, bro
     check_page(browser, served, f"/ui/evals/{evals.memory}", "evals/one")
     check_page(browser, served, f"/ui/evals/compare?eval={evals.memory}&eval={evals.without}", "evals/compare")
     check_page(browser, served, f"/ui/evals/{evals.puzzle}/sample?item=p", "evals/puzzle")
+
+
+def _listen(page: Page, said: list[str]) -> None:
+    """Take down what the page prints, what goes wrong in it, and what it asks for."""
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url))

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 from api.web.navigation import PLACES
 from tests.api.conftest import Served, serving
 from tests.api.web.conftest import remember, submit
-from tests.browsing import check_page, quiet_page
+from tests.browsing import Scheme, accessible, check_page, fits, quiet_page
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,16 @@ def paths(served: Served) -> dict[str, str]:
     }
 
 
-def tags(html: str) -> list[tuple[str, dict[str, str | None]]]:
-    """Every opening tag with its attributes."""
-    found: list[tuple[str, dict[str, str | None]]] = []
-    reader = HTMLParser()
-    reader.handle_starttag = lambda tag, attributes: found.append((tag, dict(attributes)))  # type: ignore[method-assign]
-    reader.feed(html)
-    return found
+class Tags(HTMLParser):
+    """Every opening tag of a page with its attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
 
 
 def test_every_page_has_a_twin_and_forbids_scripts_that_are_not_ours(served: Served, paths: dict[str, str]) -> None:
@@ -50,7 +53,7 @@ def test_every_page_has_a_twin_and_forbids_scripts_that_are_not_ours(served: Ser
         policy = reply.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
-        for tag, attributes in tags(reply.text):
+        for tag, attributes in Tags(reply.text).found:
             assert tag != "script" or "src" in attributes, name
             assert tag != "style", name
             assert not [one for one in attributes if one == "style" or one.startswith("on")], (name, tag, attributes)
@@ -75,6 +78,7 @@ def test_a_page_of_another_site_changes_nothing(served: Served) -> None:
 
 
 def test_pages_work_below_a_path_of_a_proxy(tmp_path: Path) -> None:
+    files: set[str] = set()
     with serving(tmp_path, None, server__root_path="/deep/mneme") as below:
         for page in ("/ui/", "/ui/runs", "/ui/settings", "/docs"):
             # The proxy takes its prefix away; the browser keeps it.
@@ -82,9 +86,9 @@ def test_pages_work_below_a_path_of_a_proxy(tmp_path: Path) -> None:
             links = {urljoin(f"/deep/mneme{page}", one) for one in re.findall(r'(?:href|src|action)="([^"#]+)"', html)}
             assert len(links) > 10
             assert all(link.startswith("/deep/mneme/") for link in links), links
-            for link in links:
-                if "/static/" in link:
-                    assert below.http.get(link.removeprefix("/deep/mneme")).status_code == 200, link
+            files |= {link.removeprefix("/deep/mneme") for link in links if "/static/" in link}
+        for file in files:
+            assert below.http.get(file).status_code == 200, file
 
 
 @pytest.mark.browser
@@ -102,8 +106,20 @@ def test_the_menu_and_the_help_open_by_key_on_a_narrow_screen(served: Served, br
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", ["home", "runs", "run", "runs-compare", "docs"])
+@pytest.mark.parametrize("name", ["home", "runs", "run", "runs-compare"])
 def test_pages_that_no_other_module_looks_at(
     served: Served, browser: Browser, paths: dict[str, str], name: str
 ) -> None:
     check_page(browser, served, paths[name], f"frame/{name}")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(380, "dark"), (1280, "light")])
+def test_the_reference_of_the_api_fits_and_is_accessible(
+    served: Served, browser: Browser, width: int, scheme: Scheme
+) -> None:
+    # The longest page there is: axe takes seconds to read it.
+    with quiet_page(browser, served, width=width, scheme=scheme) as page:
+        page.goto("/docs")
+        fits(page)
+        accessible(page)

@@ -21,7 +21,7 @@ def grids(make: st.DrawFn) -> list[list[int]]:
 
 def cells(svg: str) -> dict[tuple[int, int], int]:
     """The colour of every cell, read back from the drawing."""
-    found = {}
+    found: dict[tuple[int, int], int] = {}
     for path in ElementTree.fromstring(svg).iter():
         name = path.get("class", "")
         if re.fullmatch(r"arc\d", name):

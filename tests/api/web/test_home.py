@@ -15,7 +15,8 @@ def test_its_numbers_are_those_of_the_store(served: Served) -> None:
     run_id = submit(served, "for home")
     served.ended(run_id)
     view = served.http.get("/ui/?format=json").json()
-    assert view["memory"]["live"] == before["live"] + 1 == len(served.http.get("/api/memories?limit=200").json()["items"])
+    listed = served.http.get("/api/memories?limit=200").json()["items"]
+    assert view["memory"]["live"] == before["live"] + 1 == len(listed)
     assert view["memory"]["recorded"][-1]["count"] == before["recorded"][-1]["count"] + 1
     assert view["memory"]["recorded_total"] == sum(day["count"] for day in view["memory"]["recorded"])
     assert view["last_runs"][0]["id"] == run_id

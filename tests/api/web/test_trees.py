@@ -151,7 +151,10 @@ def test_links_lead_on_below_a_sub_path(served: Served) -> None:
     assert f'href="../../../ui/runs/{RUNS["thread"]}/tree?node=1"' in text
 
 
-def test_the_list_of_a_large_tree_comes_in_pages(served: Served) -> None:
+def test_the_list_of_a_large_tree_comes_after_the_page_and_in_pages(served: Served) -> None:
+    at_once = html(served, LARGE["thread"])
+    assert "The table comes with the tree." in at_once
+    assert 'id="memory"' in at_once, "a thread shows its working memory"
     first = html(served, LARGE["thread"], "?part=whole")
     assert first.count("<tr data-row") < 1000
     assert "Further nodes" in first
