@@ -72,6 +72,7 @@ def keep(
 ) -> None:
     """Store the vectors (by `seq`), tell the relay, and move the cursor of the profile behind the batch."""
     query = select(MemoryRow.seq, MemoryRow.version).where(MemoryRow.seq.in_([row.seq for row in batch]))
+    query = query.order_by(MemoryRow.seq)
     # On PostgreSQL the rows are held, so that no edit comes between this look and the write.
     versions = {row.seq: row.version for row in connection.execute(query.with_for_update(read=True))}
     same = [row for row in batch if versions.get(row.seq) == row.version]

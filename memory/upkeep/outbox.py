@@ -268,7 +268,7 @@ def _done(connection: Connection, batch: Batch, now: datetime) -> None:
             .where(MemoryRow.seq == bindparam("of_seq"), MemoryRow.version == bindparam("of_version"))
             .values(vector_state=bindparam("to_state"), embedded_version=bindparam("to_version"))
             .execution_options(synchronize_session=False),
-            [_marked(cube) for cube in applied],
+            [_marked(cube) for cube in sorted(applied, key=lambda cube: cube.seq)],
         )
     over = [entry for entry in batch.entries if entry.memory_id in batch.failed and entry.attempts + 1 >= ATTEMPTS]
     gone = [entry.seq for entry in batch.entries if entry.memory_id not in batch.failed] + [each.seq for each in over]
@@ -307,11 +307,17 @@ def _keep(connection: Connection, batch: Batch) -> None:
     if not batch.made:
         return
     seqs = [cube.seq for cube, _, _ in batch.made]
-    query = select(MemoryRow.seq, MemoryRow.version).where(MemoryRow.seq.in_(seqs)).with_for_update(read=True)
+    # The rows are changed below. Held for reading only, and in no order, two writers of vectors would wait for each other.
+    query = (
+        select(MemoryRow.seq, MemoryRow.version)
+        .where(MemoryRow.seq.in_(seqs))
+        .order_by(MemoryRow.seq)
+        .with_for_update(key_share=True)
+    )
     current = {row.seq: row.version for row in connection.execute(query)}
     made = [
         store.blob_row(cube, profile_id, vector)
-        for cube, profile_id, vector in batch.made
+        for cube, profile_id, vector in sorted(batch.made, key=lambda each: (each[0].seq, each[1]))
         if current.get(cube.seq) == cube.version
     ]
     if made:

@@ -112,7 +112,7 @@ def test_an_error_with_json_is_json_on_stdout(mneme: Mneme) -> None:
 
 def test_agents_are_listed_and_shown_with_their_options(mneme: Mneme) -> None:
     names = [item["name"] for item in mneme("agents", "list", "--json").json["items"]]
-    assert names == ["arcmemo", "best-of-n", "direct", "empirical-mcts", "self-consistency"]
+    assert names == ["arcmemo", "best-of-n", "direct", "empirical-mcts", "self-consistency", "tim"]
     assert mneme("agents", "show", "best-of-n", "--json").json["config_schema"]["properties"]["n"]["default"] == 4
     assert "temperature" in mneme("agents", "show", "best-of-n").out
 

@@ -26,7 +26,7 @@ class Point(BaseModel):
 
 def test_models_are_the_agents(served: Served) -> None:
     client = served.openai()
-    names = ["arcmemo", "best-of-n", "direct", "empirical-mcts", "self-consistency"]
+    names = ["arcmemo", "best-of-n", "direct", "empirical-mcts", "self-consistency", "tim"]
     assert [model.id for model in client.models.list()] == names
     assert client.models.retrieve("direct@scripted").id == "direct@scripted"
 

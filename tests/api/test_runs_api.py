@@ -258,7 +258,7 @@ def test_unknown_routes_answer_in_the_shape_of_the_surface(served: Served, path:
 
 def test_agents_say_what_they_take(served: Served) -> None:
     agents = {agent["name"]: agent for agent in served.http.get("/api/agents").json()["items"]}
-    assert set(agents) == {"arcmemo", "direct", "best-of-n", "self-consistency", "empirical-mcts"}
+    assert set(agents) == {"arcmemo", "direct", "best-of-n", "self-consistency", "empirical-mcts", "tim"}
     assert agents["best-of-n"]["config"]["properties"]["n"]["default"] == 4
     assert served.http.get("/api/agents/nope").status_code == 404
     assert served.http.get(f"/api/runs/{submit(served)}/tree").status_code == 404
