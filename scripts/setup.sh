@@ -81,7 +81,12 @@ then
 fi
 
 # The libraries of the pages, when npm is here; without them the pages are plain HTML, and this says so.
-if [ "$mode" = test ]; then .venv/bin/python -m api.web.vendor --dev; else .venv/bin/python -m api.web.vendor; fi
+if [ "$mode" = test ]; then
+  command -v npm >/dev/null || need npm "the browser tests need the libraries of the pages"
+  .venv/bin/python -m api.web.vendor --dev
+else
+  .venv/bin/python -m api.web.vendor
+fi
 
 if [ "$mode" = test ]; then
   command -v chromium >/dev/null || command -v google-chrome >/dev/null ||

@@ -21,6 +21,7 @@ from api.routes.memory_fields import MemoryId
 from api.routes.memory_reads import difference_body, provenance_body
 from api.routes.usefulness import uses_body
 from api.web.render import excerpt, twin
+from api.web.titles import title_of
 from api.web.typed import shown_data
 from memory import graph
 from memory.artifacts import Artifact, artifacts
@@ -29,7 +30,7 @@ from memory.recalls import Recalled, recalled
 from memory.service import Memory
 from memory.types import Actor, EdgeType, MemCube, SemanticType, Version
 from memory.vault.vaults import Shown
-from runtime.errors import Gone, UnknownName
+from runtime.errors import Gone
 
 router = APIRouter(include_in_schema=False, route_class=Route)
 Number = Annotated[int | None, Query(ge=1, le=10**9)]
@@ -131,7 +132,7 @@ async def sources_page(request: Request, memory_id: MemoryId, memory: TheMemory,
         "memory": memory_body(cube),
         **{name: value for name, value in told.items() if name != "id"},
     }
-    names = {other: await _title(memory, actor, other) for other in _others(memory_id, told["links"])}
+    names = {other: await title_of(memory, actor, other) for other in _others(memory_id, told["links"])}
     return twin(
         request,
         "memory_sources.html",
@@ -166,7 +167,7 @@ async def delete_page(request: Request, memory_id: MemoryId, memory: TheMemory, 
         "runs": list(runs),
     }
     words = await _frame(memory, actor, cube, "delete")
-    names = {other: await _title(memory, actor, other) for other in derived}
+    names = {other: await title_of(memory, actor, other) for other in derived}
     return twin(request, "memory_delete.html", view, **words, names=names)
 
 
@@ -233,15 +234,6 @@ async def _even_gone(memory: Memory, actor: Actor, memory_id: str) -> MemCube | 
         return await memory.get(actor, memory_id)
     except Gone:
         return None
-
-
-async def _title(memory: Memory, actor: Actor, memory_id: str) -> str:
-    try:
-        other = await memory.get(actor, memory_id)
-    except (UnknownName, Gone):
-        # It may be gone, or be somebody else's: then only its id is told, which the link holds anyway.
-        return ""
-    return other.title or excerpt(other.content, 90)
 
 
 def _others(memory_id: str, links: list[dict[str, Any]]) -> list[str]:

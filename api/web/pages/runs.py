@@ -18,11 +18,12 @@ from api.auth import Reader, TheService
 from api.route import Route
 from api.routes.wire import Cursor, PlainText, RunId, memories_of, run_body
 from api.sse import EventStream, last_event_id
-from api.web.render import excerpt, fragment, twin
+from api.web.render import fragment, twin
 from api.web.rows import first_rows, grouped, live_frame, reads_of, shown_run, writes_of
+from api.web.titles import title_of
 from memory.service import Memory
 from memory.types import Actor
-from runtime.errors import Gone, InvalidInput, UnknownName
+from runtime.errors import InvalidInput
 from runtime.runs import RESUMABLE, TERMINAL, RunStatus
 
 router = APIRouter(include_in_schema=False, route_class=Route)
@@ -158,20 +159,11 @@ async def _touched(memory: Memory, actor: Actor, events: dict[str, list[dict[str
     titles: dict[str, str] = {}
     for one in [*written[:NAMED], *read[:NAMED]]:
         if one["id"] not in titles:
-            titles[one["id"]] = await _title(memory, actor, one["id"])
+            titles[one["id"]] = await title_of(memory, actor, one["id"])
     return {
         "read": [{**one, "title": titles.get(one["id"], "")} for one in read],
         "written": [{**one, "title": titles.get(one["id"], "")} for one in written],
     }
-
-
-async def _title(memory: Memory, actor: Actor, memory_id: str) -> str:
-    try:
-        cube = await memory.get(actor, memory_id)
-    except (UnknownName, Gone):
-        # A log keeps the ids of what is gone, or of a vault that may not be read any more.
-        return ""
-    return cube.title or excerpt(cube.content, 90)
 
 
 def _side_by_side(left: dict[str, Any], right: dict[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -20,7 +20,8 @@ from api.routes.vault_answers import branch_body, difference_body, grant_body, s
 from api.routes.vault_ranking import ranking_body
 from api.routes.vault_wire import BranchPath, SnapshotId
 from api.web.pages.inbox import open_count
-from api.web.render import excerpt, twin
+from api.web.render import twin
+from api.web.titles import title_of
 from memory.facets import facets
 from memory.listing import Where
 from memory.service import Memory
@@ -167,7 +168,7 @@ async def snapshot_page(
         "items": [difference_body(each) for each in found],
         "next": found[-1].memory_id if len(found) == PAGE else None,
     }
-    names = {each.memory_id: await _title(memory, actor, each.memory_id) for each in found}
+    names = {each.memory_id: await title_of(memory, actor, each.memory_id) for each in found}
     frame = await _frame(memory, actor, shown, "past")
     return twin(request, "vault_snapshot.html", view, **frame, names=names, cursor=cursor)
 
@@ -235,11 +236,6 @@ def _mine(shown: Shown, actor: Actor) -> bool:
 
 def _pair(pair: Pair) -> dict[str, Any]:
     return {"newer": memory_body(pair.newer), "older": memory_body(pair.older)}
-
-
-async def _title(memory: Memory, actor: Actor, memory_id: str) -> str:
-    now = await _now(memory, actor, memory_id)
-    return "" if now is None else now["title"] or excerpt(now["content"], 100)
 
 
 async def _now(memory: Memory, actor: Actor, memory_id: str) -> dict[str, Any] | None:
