@@ -56,8 +56,8 @@ def submit(served: Served, text: Any, **body: Any) -> str:
 
 
 def remember(served: Served, content: str, **fields: Any) -> dict[str, Any]:
-    """Store a memory in the default vault; its wire form."""
-    reply = served.http.post("/api/memories", json={"content": content, **fields})
+    """Store a memory in the default vault, so that searches find it at once; its wire form."""
+    reply = served.http.post("/api/memories", params={"wait": "indexed"}, json={"content": content, **fields})
     assert reply.status_code in (200, 201), reply.text
     made: dict[str, Any] = reply.json()
     return made

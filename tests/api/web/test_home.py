@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.api.conftest import Served
-from tests.api.web.conftest import remember, submit
+from tests.api.conftest import Served, serving
+from tests.api.web.conftest import SCRIPT, remember, submit
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("home"), SCRIPT) as running:
+        yield running
 
 
 def test_its_numbers_are_those_of_the_store(served: Served) -> None:
