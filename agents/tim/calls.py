@@ -7,6 +7,7 @@ same tree, asks for nothing twice and sends the same bytes. Source: tim ยง3.5, ย
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -67,13 +68,16 @@ class Said(Generic[Reply]):
 
 
 class Calls:
-    """Makes the calls of a run. `first`: the messages that every prompt begins with."""
+    """Makes the calls of a run. `first`: the messages that every prompt begins with. `cached`: prompt tokens that the
+    server says it still had; `repeated`: an estimate of those that stood in the prompt before, for servers that do not."""
 
     def __init__(self, ctx: Context, config: TimConfig, first: Sequence[Message]) -> None:
         self._ctx = ctx
         self._config = config
         self._first = first
         self._binds: bool | None = None
+        self.cached = 0
+        self.repeated = 0
 
     async def step(self, branch: Branch, key: str, do: Do, then: Then) -> JsonValue:
         """Do a step and apply what it brought; its events are committed with it."""
@@ -127,11 +131,15 @@ class Calls:
                 words = repair_words(words, broken, kept, names)
             wire = JsonSchema(asked.purpose.replace(".", "_"), schema)
             messages = prompt(self._first, branch.tree, words)
+            text = "".join(message.text for message in messages)
+            self.repeated += estimate_tokens(text[: _shared(branch.sent, text)])
+            branch.sent = text
 
             async def apply(raw: Any) -> list[AnyPayload]:
                 nonlocal kept, broken, done
                 spent = estimate_tokens(raw["text"]) if raw["tokens"] is None else raw["tokens"]
                 branch.output_left -= spent
+                self.cached += raw["cached"]
                 got = read(
                     raw["text"],
                     raw["finish"],
@@ -171,7 +179,12 @@ class Calls:
         if reply.reasoning:
             await step.emit(ReasoningDelta(text=reply.reasoning + "\n"))
         written = reply.usage.completion_tokens - reply.usage.reasoning_tokens
-        return {"text": reply.text, "finish": reply.finish_reason, "tokens": None if reply.estimated else written}
+        return {
+            "text": reply.text,
+            "finish": reply.finish_reason,
+            "tokens": None if reply.estimated else written,
+            "cached": reply.usage.cached_tokens,
+        }
 
     def sampling(self, max_tokens: int) -> Sampling:
         """How the model of the run samples."""
@@ -248,6 +261,11 @@ def shortened(tree: ThreadTree, path: str, text: str, tokens: int) -> SpanPruned
         path=path,
         detail={"why": SHORTENED, "ids": [*cut.ids], "tail": cut.tail, **figures(tree)},
     )
+
+
+def _shared(before: str, text: str) -> int:
+    """Characters that both begin with."""
+    return bisect_left(range(1, min(len(before), len(text)) + 1), True, key=lambda size: before[:size] != text[:size])
 
 
 def _count(payloads: Sequence[AnyPayload]) -> None:

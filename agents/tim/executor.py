@@ -1,8 +1,4 @@
-"""The tree, grown by one chat call for each step; read it from `run` downwards.
-
-A list asks for its next task (OPEN); the task concludes, calls one tool, or goes down into a list of its own; behind its
-tool and behind its list it is asked again (AFTER_TOOL, AFTER_LIST); at the end stands the answer (ANSWER). What the model
-sees is the live tree only. Everything here follows from the outputs of steps, so a run picked up again ends the same.
+"""The tree, grown by one chat call for each step. What the model sees is the live tree only.
 
 Tokens of fields: what the server counts for a reply, shared out over its fields; tool results are estimated. What decides
 about the window is the larger of that ledger and the estimate of the prompt as it is sent. Source: tim §3.5, §5, §8.
@@ -10,23 +6,18 @@ about the window is the larger of that ledger and the estimate of the prompt as 
 
 from __future__ import annotations
 
-from functools import partial
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final
 
-import anyio.to_thread
 from pydantic import JsonValue
 
-from agents.base import Answer, Step
-from agents.graphs import Work
-from agents.remembering import Units
+from agents.base import Answer
 from agents.thinking import visible
-from agents.tim.calls import OVERHEAD_TOKENS, Asked, Calls, Said
-from agents.tim.config import REPLY_TOKENS, TimConfig
-from agents.tim.forgetting import missing, question
-from agents.tim.guards import NOTICE, Verdict, min_conclusion
-from agents.tim.offering import Places
-from agents.tim.parallel import Branch, side_by_side
-from agents.tim.recalling import RECALL, recalled
+from agents.tim.calls import OVERHEAD_TOKENS, Asked, Said
+from agents.tim.config import REPLY_TOKENS
+from agents.tim.forgetting import question
+from agents.tim.growing import PARAMETER_TOKENS, Grower, text_of
+from agents.tim.guards import min_conclusion
+from agents.tim.parallel import Branch
 from agents.tim.rendering import (
     SYSTEM,
     after_list_words,
@@ -34,11 +25,10 @@ from agents.tim.rendering import (
     answer_words,
     compact,
     complete_words,
-    head,
     open_words,
     shares,
 )
-from agents.tim.repairing import NO_THOUGHT, UNPARSABLE
+from agents.tim.repairing import NO_THOUGHT
 from agents.tim.schemas import (
     AfterTool,
     Answered,
@@ -53,128 +43,26 @@ from agents.tim.schemas import (
     after_list_schema,
     after_tool_schema,
     answer_schema,
-    fits,
     open_schema,
 )
-from agents.tim.tree import ANSWER, cut_event, detail_of, figures
-from agents.tooling.base import ToolAnswer, Tools
-from runtime.errors import BudgetExhausted
+from agents.tim.tree import ANSWER, figures
 from runtime.events import (
     AnyPayload,
     CheckFailed,
     ReasoningDelta,
-    StepCompleted,
-    TaskClosed,
     TaskOpened,
-    TextDelta,
-    ToolCalled,
-    ToolResult,
 )
-from runtime.llm.base import SupportsWindow
-from runtime.llm.estimate import estimate_prompt, estimate_tokens
-from runtime.metrics import metrics
+from runtime.llm.estimate import estimate_tokens
 from runtime.prompts import PromptFile
-from runtime.thread_document import record_id, value_of
-from runtime.threads import ThreadTree
 from runtime.types import JsonObject
-from runtime.working_memory import Cut
 
-UNIT: Final = "answer"
-PARAMETER_TOKENS: Final = 2_048
 LAST_THOUGHT_TOKENS: Final = 128
 
 
-class Executor:
-    """Grows the tree of one run."""
+class Executor(Grower):
+    """Asks for one small reply after the other."""
 
     rules: ClassVar[PromptFile] = SYSTEM
-
-    def __init__(self, work: Work, config: TimConfig, units: Units, tools: Tools) -> None:
-        self._work = work
-        self._ctx = work.ctx
-        self._config = config
-        self._units = units
-        self._tools = tools
-        self._places = Places(config, tools.specs)
-        self._first = head(units.placed(UNIT, work.task.messages()), self._places.specs, rules=self.rules)
-        self._calls = Calls(work.ctx, config, self._first)
-        self._branch = Branch(
-            ThreadTree(
-                prompt_tokens=estimate_prompt(self._first),
-                k=config.k,
-                prune_at=config.prune_at,
-                policy=config.policy,
-                prune=config.prune,
-            ),
-            tools_left=config.max_tool_calls,
-            output_left=config.max_total_output,
-        )
-        self._wanted = config.answer_schema or _format_of(work.ctx.spec.sampling)
-        self._kept: dict[str, JsonValue] = {}
-        self._tool_seconds = 0.0
-        self._last = ""
-
-    @classmethod
-    async def open(cls, work: Work, config: TimConfig) -> Self:
-        """Find memories and tools. Raises `InvalidInput` for a tool that there is not, `UnknownName` for a vault."""
-        if config.max_live is None and isinstance(llm := work.ctx.llm, SupportsWindow):
-
-            async def ask(step: Step) -> JsonValue:
-                return await llm.window()
-
-            # A step, so that a run that goes on keeps to the same limit.
-            window = await work.ctx.step("window", ask)
-            config = config.within(window if isinstance(window, int) else None)
-        units = await work.ctx.memories(work.task, [UNIT])
-        tools = await work.ctx.tools(config.tools, result_tokens=config.tool_result_max_tokens)
-        return cls(work, config, units, tools)
-
-    async def run(self) -> JsonObject:
-        """The answer as JSON. Raises `ContextOverflow`, and `BudgetExhausted` with the conclusions so far on offer."""
-        try:
-            await self._list(self._branch, None)
-            return await self._answer(self._branch)
-        except BudgetExhausted:
-            self._offer()
-            raise
-
-    # -- lists and tasks -----------------------------------------------------------------------------------------------
-
-    async def _list(self, branch: Branch, owner: str | None) -> None:
-        """Ask for one task after the other until the list is finished."""
-        number, more = 0, True
-        while more:
-            number += 1
-            more = await self._task(branch, owner, number)
-
-    async def _task(self, branch: Branch, owner: str | None, number: int, *, title: str | None = None) -> bool:
-        """One task from its opening to its conclusion; says whether its list goes on. `title`: it is one of several that
-        stand side by side, in a branch of its own."""
-        path = str(number) if owner is None else f"{owner}.{number}"
-        action = await self._open(branch, path, title)
-        if isinstance(action, UseTool):
-            await self._tool(branch, path, action)
-            action = await self._after_tool(branch, path, alone=title is not None)
-        if isinstance(action, Descend):
-            await self._below(branch, path, action.parallel)
-            return await self._after_list(branch, path, alone=title is not None)
-        return action
-
-    async def _below(self, branch: Branch, path: str, titles: list[str]) -> None:
-        """The subtasks of a task: one after the other, or, where the model named them as independent, side by side."""
-        titles = titles[: self._config.max_children]
-        if len(titles) < 2:
-            await self._list(branch, path)
-            return
-        branches = branch.split(path, len(titles))
-
-        async def grow(place: int) -> None:
-            await self._task(branches[place], path, place + 1, title=titles[place])
-
-        await side_by_side([partial(grow, place) for place in range(len(titles))])
-        cuts = branch.join(branches)
-        cuts += self._list_ended(branch, path)
-        branch.waiting += [cut_event(branch.tree, each) for each in cuts]
 
     # -- the four calls ------------------------------------------------------------------------------------------------
 
@@ -265,7 +153,6 @@ class Executor:
     async def _after_list(self, branch: Branch, path: str, *, alone: bool) -> bool:
         """AFTER_LIST: the conclusion of a task from its subtasks; asked for a second time when it would lose something."""
         done: list[UseTool | Descend | bool] = []
-        results = results_below(branch.tree, path) if self._config.verify_forgetting and self._config.prune else []
         lost: tuple[str, ...] = ()
         draft: Concluded | None = None
 
@@ -278,7 +165,7 @@ class Executor:
             )
             words = after_list_words(path, can(ending), notes=branch.notes)
             if draft is not None:
-                words += "\n\n" + complete_words(_text(draft.conclusion), question(lost))
+                words += "\n\n" + complete_words(text_of(draft.conclusion), question(lost))
             schema = after_list_schema(can(ending), lengths)
             return Asked(
                 "tim.after_list", words, schema, Concluded, [can(ending)], lengths.conclusion + OVERHEAD_TOKENS
@@ -288,11 +175,11 @@ class Executor:
             nonlocal lost, draft
             reply = said.reply
             if reply is not None and draft is None:
-                lost = await _missing(results, reply)
+                lost = await self._lost(branch, path, text_of(reply.conclusion))
                 if lost:
                     draft = reply
                     return [CheckFailed(name=f"{path}.conclusion", detail=compact({"missing": [*lost]}))]
-            if reply is None or (lost and len(await _missing(results, reply)) > len(lost)):
+            if reply is None or (lost and len(await self._lost(branch, path, text_of(reply.conclusion))) > len(lost)):
                 reply = draft  # the second try said less than the first
             (tokens,) = shares([_written(reply)], said.tokens)
             return self._concluded(branch, path, can(said.ending), reply, tokens, alone=alone, done=done)
@@ -325,92 +212,19 @@ class Executor:
         await self._report(answer)
         return answer.to_json()
 
-    async def _report(self, answer: Answer) -> None:
-        """Say what the memories of the run were worth, where a verifier knows."""
-        if not self._units.measured:
-            return
+    def _detail(self) -> JsonObject:
+        calls, detail = self._calls, super()._detail()
+        counted: JsonObject = {"tokens": calls.cached, "by": "server"}
+        estimated: JsonObject = {"tokens": calls.repeated, "by": "common prefix"}
+        return {**detail, "cached": counted if calls.cached else estimated}
 
-        async def judge(step: Step) -> JsonValue:
-            verdict = await self._ctx.verifiers.verify(self._work.task, answer.text)
-            if verdict is not None:
-                await self._units.report(step, UNIT, verdict.score, "verifier", verdict.detail)
-            return None
-
-        await self._ctx.step("verdict", judge)
-
-    # -- tools ---------------------------------------------------------------------------------------------------------
-
-    async def _tool(self, branch: Branch, path: str, use: UseTool) -> None:
-        """Call the tool of a task, once in the life of the run, and put the result in its place."""
-        branch.tools_left -= 1
-        recalls = use.tool_name == RECALL
-        asked = ToolCalled(call_id=path, name=use.tool_name, arguments=compact(use.parameters))
-
-        async def do(step: Step) -> JsonValue:
-            await step.emit(asked)
-            if recalls:
-                return None  # it is read from the tree, which is the same when the run goes on
-            seconds = self._config.tool_timeout_s
-            answer = await self._tools.call(use.tool_name, use.parameters, timeout_s=seconds, step=step)
-            return answer.to_json()
-
-        async def then(raw: JsonValue) -> list[AnyPayload]:
-            events: list[AnyPayload] = []
-            if recalls:
-                answer, events = recalled(branch.tree, use.parameters, self._config.tool_result_max_tokens)
-                shown = answer
-            else:
-                assert isinstance(raw, dict)
-                answer = ToolAnswer.from_json(raw)
-                shown = await self._tools.shown(use.tool_name, answer)
-            self._tool_seconds += answer.elapsed_s
-            text, kept = compact(shown.result()), compact(answer.result())
-            if kept != text:
-                self._kept[path] = answer.result()
-            branch.tree.write(path, "result", text, await self._placed(path, shown.result()))
-            truncated = answer.truncated or shown.truncated
-            return [ToolResult(call_id=path, result=kept, ok=answer.ok, truncated=truncated), *events]
-
-        await self._calls.step(branch, f"{path}.tool", do, then)
+    def _lengths(self, *, results: bool = False, ending: bool = False) -> Lengths:
+        thought = min(LAST_THOUGHT_TOKENS, self._config.thought_tokens) if ending else self._config.thought_tokens
+        return Lengths(thought, self._config.conclusion_tokens, min_conclusion(results))
 
     async def _placed(self, path: str, result: JsonValue) -> int:
         """Put the result of a tool where the model sees it; gives its tokens."""
         return estimate_tokens(compact(result))
-
-    # -- what a step brings about --------------------------------------------------------------------------------------
-
-    def _concluded(
-        self,
-        branch: Branch,
-        path: str,
-        can: Can,
-        said: Conclude | Concluded | None,
-        tokens: int,
-        *,
-        alone: bool,
-        done: list[UseTool | Descend | bool],
-    ) -> list[AnyPayload]:
-        """Write a conclusion and close the task; where it was the last of its list, close that too."""
-        tree = branch.tree
-        more = (can.more is not False) if said is None else can.goes_on(said)
-        text = UNPARSABLE if said is None else _text(said.conclusion)
-        as_json = said is not None and can.conclusion_schema is not None and not isinstance(said.conclusion, str)
-        tree.write(path, "conclusion", text, tokens or estimate_tokens(text), as_json=as_json)
-        cuts = tree.close(path)
-        owner = path.rpartition(".")[0]
-        if not more and owner and not alone:
-            cuts += self._list_ended(branch, owner)
-        if said is not None:
-            self._last = text
-        done.append(more)
-        detail: JsonObject = {"tokens": tokens or estimate_tokens(text), **figures(tree)}
-        if as_json:
-            detail["as_json"] = True
-        return [
-            TaskClosed(path=path, conclusion=text, detail=detail),
-            ReasoningDelta(text=f"[{path}] → {text}\n"),
-            *(cut_event(tree, each) for each in cuts),
-        ]
 
     def _unread(
         self,
@@ -437,78 +251,6 @@ class Executor:
             return [opened]
         return [opened, *self._concluded(branch, path, can, None, 0, alone=alone, done=done)]
 
-    def _answered(
-        self, branch: Branch, value: JsonValue, tokens: int, *, cut: bool, end: list[Answer]
-    ) -> list[AnyPayload]:
-        """Write the answer, which ends the tree."""
-        plain = isinstance(value, str) and self._wanted is None
-        text = value if isinstance(value, str) else compact(value)
-        branch.tree.answer(text if plain else compact(value), tokens, as_json=not plain)
-        end.append(
-            Answer(text, (), "length" if cut else "stop", detail_of(branch.tree, self._kept, self._tool_seconds))
-        )
-        events: list[AnyPayload] = [TextDelta(text=text)]
-        if not fits(value, self._wanted):
-            events.append(CheckFailed(name=ANSWER, detail="the answer is not of the form that was asked for"))
-        metrics.working_memory_peak.observe(branch.tree.memory.peak_tokens)
-        return [*events, StepCompleted(name=ANSWER, detail={ANSWER: value, **figures(branch.tree)})]
-
-    def _list_ended(self, branch: Branch, owner: str) -> tuple[Cut, ...]:
-        if branch.ending == owner:
-            branch.ending = None
-        return branch.tree.close_list(owner)
-
-    def _heed(self, branch: Branch, path: str, verdict: Verdict) -> None:
-        """Act on a guard: a notice in the next prompt, or the end of the list that goes in circles."""
-        if verdict != "ok" and NOTICE not in branch.notes:
-            branch.notes.append(NOTICE)
-        if verdict == "conclude":
-            branch.ending = path.rpartition(".")[0]
-
-    def _lengths(self, *, results: bool = False, ending: bool = False) -> Lengths:
-        thought = min(LAST_THOUGHT_TOKENS, self._config.thought_tokens) if ending else self._config.thought_tokens
-        return Lengths(thought, self._config.conclusion_tokens, min_conclusion(results))
-
-    def _offer(self) -> None:
-        """What the answer would be if the run ended here: the conclusions of the top list, or the last one at all."""
-        tree = self._branch.tree
-        top = [
-            record.text
-            for record in tree.memory.live.values()
-            if record.id == record_id(record.owner, "conclusion") and "." not in record.owner
-        ]
-        text = "\n\n".join(top) or self._last
-        if text:
-            self._ctx.offer(Answer(text, detail=detail_of(tree, self._kept, self._tool_seconds)))
-
-
-def results_below(tree: ThreadTree, path: str) -> list[str]:
-    """What the tasks of a list found: the results of their tools and their conclusions, each as JSON."""
-    texts = {**tree.memory.archived, **tree.memory.live}
-    found: list[str] = []
-    for child in tree.nodes[path].children:
-        result, conclusion = texts.get(record_id(child, "result")), texts.get(record_id(child, "conclusion"))
-        task: JsonObject = {} if result is None else {"tool_result": value_of(result)}
-        found.append(compact({**task, "conclusion": value_of(conclusion) if conclusion is not None else ""}))
-    return found
-
-
-def _format_of(sampling: JsonObject) -> JsonObject | None:
-    """The schema that a chat request asks for as its `response_format`."""
-    asked = sampling.get("response_format")
-    named = asked.get("json_schema") if isinstance(asked, dict) else None
-    schema = named.get("schema") if isinstance(named, dict) else None
-    return schema if isinstance(schema, dict) else None
-
-
-async def _missing(results: list[str], reply: Concluded) -> tuple[str, ...]:
-    """What a conclusion lacks; long results take longer to read than the event loop may wait."""
-    return await anyio.to_thread.run_sync(missing, results, _text(reply.conclusion))
-
-
-def _text(conclusion: JsonValue) -> str:
-    return conclusion if isinstance(conclusion, str) else compact(conclusion)
-
 
 def _written(action: StepReply | None) -> str:
     """The part of a reply that counts as one field."""
@@ -516,6 +258,6 @@ def _written(action: StepReply | None) -> str:
         case UseTool():
             return compact(action.parameters)
         case Conclude() | Concluded():
-            return _text(action.conclusion)
+            return text_of(action.conclusion)
         case _:
             return ""

@@ -24,7 +24,8 @@ AT_ONCE = 8
 @dataclass(slots=True)
 class Branch:
     """One line of calls. `output_left`: tokens that may still be written. `notes` are said with the next prompt, `waiting`
-    goes into the log with the next step. `ending`: the owner of the list that must end, "" for the top one."""
+    goes into the log with the next step. `ending`: the owner of the list that must end, "" for the top one. `sent`: the last
+    prompt."""
 
     tree: ThreadTree
     tools_left: int
@@ -33,11 +34,12 @@ class Branch:
     notes: list[str] = field(default_factory=list)
     waiting: list[AnyPayload] = field(default_factory=list)
     ending: str | None = None
+    sent: str = ""
 
     def split(self, owner: str, count: int) -> list[Branch]:
         """A branch for each of the next `count` tasks in the list of `owner`, each with its share of what is left."""
         tools = [self.tools_left // count + (place < self.tools_left % count) for place in range(count)]
-        return [Branch(self.tree.fork(owner), share, self.output_left // count) for share in tools]
+        return [Branch(self.tree.fork(owner), share, self.output_left // count, sent=self.sent) for share in tools]
 
     def join(self, branches: Sequence[Branch]) -> tuple[Cut, ...]:
         """Take the branches back, in the order of their tasks; what they did not spend is left again. Returns what went

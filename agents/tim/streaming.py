@@ -1,4 +1,4 @@
-"""The tree written in place, as one document of one session; the flow is the executor's, the calls are pieces of text.
+"""The tree written in place, as one document of one session; the calls are pieces of its text.
 
     {"reasoning":[{"thought":"…","tooluse":{"tool_name":"…","parameters":…,"tool_result":…},"subtasks":[…],
     "conclusion":"…"}],"answer":"…"}
@@ -21,7 +21,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any, ClassVar, Final
 
-import anyio.to_thread
 from pydantic import JsonValue
 
 from agents.base import Answer, Step
@@ -29,8 +28,7 @@ from agents.graphs import Work
 from agents.tim import grammar
 from agents.tim.calls import long_result, overflow, short_form, shortened
 from agents.tim.config import REPLY_TOKENS, TimConfig
-from agents.tim.executor import PARAMETER_TOKENS, Executor, results_below
-from agents.tim.forgetting import missing
+from agents.tim.growing import PARAMETER_TOKENS, Grower
 from agents.tim.guards import min_conclusion, relief
 from agents.tim.parallel import Branch
 from agents.tim.rendering import STREAM, compact, shown
@@ -73,7 +71,7 @@ def with_sessions(llm: LLM) -> SupportsSessions:
     )
 
 
-class Streamed(Executor):
+class Streamed(Grower):
     """Grows the tree of one run in one document."""
 
     rules: ClassVar[PromptFile] = STREAM
@@ -99,7 +97,7 @@ class Streamed(Executor):
         )
 
     async def run(self) -> JsonObject:
-        """See `Executor`."""
+        """See `Grower`."""
         await self._text.put('{"reasoning":[')
         answer = await super().run()
         session = self._text.session
@@ -305,13 +303,6 @@ class Streamed(Executor):
         return await self._text.put_result(path, shown(result))
 
     # -- the window ----------------------------------------------------------------------------------------------------
-
-    async def _lost(self, branch: Branch, path: str, conclusion: str) -> tuple[str, ...]:
-        """What a conclusion would lose of what its list found."""
-        if not (self._config.verify_forgetting and self._config.prune and branch.tree.nodes[path].children):
-            return ()
-        found = results_below(branch.tree, path)
-        return await anyio.to_thread.run_sync(missing, found, conclusion)
 
     @property
     def _limit(self) -> int:

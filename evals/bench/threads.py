@@ -40,6 +40,7 @@ from evals.bench.thread_shapes import Mode, shapes
 from runtime.llm.base import LLM, CallInfo
 from runtime.llm.registry import resolve
 from runtime.settings import Settings, load
+from runtime.tool_costs import client_loop_tokens
 from runtime.types import JsonObject, Message
 
 PARTS: Final = ("tools", "sizes", "overhead", "shapes")
@@ -114,12 +115,14 @@ async def loop(llm: LLM, first: Sequence[Message], tree: Sequence[Part], ran: Ra
 
 
 def continued(ledger: Ledger, tools: int) -> int:
-    """Prompt tokens of a loop up to so many tool calls and the reply behind the last, without any cache: what was sent,
-    and the mean growth from there."""
+    """Prompt tokens of a loop up to so many tool calls and the reply behind the last, without any cache: what was sent, or,
+    where not all of it fitted, what a first prompt of that size comes to that grows by the mean."""
     sent = [0, *(row.sent for row in ledger.rows)]
     prompts = [after - before for before, after in pairwise(sent)]
-    growth = (prompts[-1] - prompts[0]) / (len(prompts) - 1)
-    return round(sum(prompts[nth] if nth < len(prompts) else prompts[0] + growth * nth for nth in range(tools + 1)))
+    if tools < len(prompts):
+        return sum(prompts[: tools + 1])
+    growth = round((prompts[-1] - prompts[0]) / (len(prompts) - 1))
+    return client_loop_tokens(prompt=prompts[0], generated=0, result=growth, calls=tools)
 
 
 # -- tool calls --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
+from os.path import commonprefix
 from random import Random
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from agents.tim.recalling import RECALL_SPEC
 from agents.tim.typed import TypedTree
 from agents.tooling.schemas import faults
 from runtime.budget import Budget
-from runtime.llm.estimate import estimate_prompt
+from runtime.llm.estimate import estimate_prompt, estimate_tokens
 from runtime.runs import RunSpec
 from runtime.types import JsonObject
 from tests.agents.tim.world import LOOK, SHEET, Cut, Part, World, actions, document, live, words
@@ -65,6 +66,18 @@ async def test_a5_the_tool_is_called_exactly_twice_and_its_result_stands_in_the_
 async def test_the_seconds_that_tools_took_are_in_the_account(world: World) -> None:
     world.clock = count(0.0, 1.5)
     assert (await world.run()).detail["metrics"]["tool_seconds"] == 3.0
+
+
+async def test_what_was_cached_is_the_server_s_count_or_what_prompts_share_with_the_one_before(world: World) -> None:
+    run = await world.run()
+    texts = ["".join(message.text for message in call.messages) for call in world.calls]
+    shares = [len(commonprefix(pair)) for pair in pairwise(texts)]
+    assert all(shares)
+    estimated = sum(estimate_tokens(text[:share]) for text, share in zip(texts[1:], shares, strict=True))
+    assert run.detail["cached"] == {"tokens": estimated, "by": "common prefix"}
+    world.cached = 3
+    run = await world.run()
+    assert run.detail["cached"] == {"tokens": 3 * len(world.calls), "by": "server"}
 
 
 async def test_a5_a_time_out_is_an_error_object_and_the_run_answers(world: World) -> None:

@@ -160,7 +160,7 @@ class Model:
         text = said.text if isinstance(said, Cut) else said if isinstance(said, str) else json.dumps(said)
         await anyio.lowlevel.checkpoint()
         yield Chunk(text=text)
-        usage = Usage(sum(len(each.text.split()) for each in messages), len(text.split()))
+        usage = Usage(sum(len(each.text.split()) for each in messages), len(text.split()), self.world.cached)
         yield Chunk(finish_reason="length" if cut else "stop", usage=usage, model="scripted/watched")
 
 
@@ -195,6 +195,7 @@ class World:
         self.tool_calls: list[tuple[str, JsonObject]] = []
         self.results: dict[str, object] = {}
         self.hangs = False
+        self.cached = 0
         self.clock: Iterator[float] = repeat(0.0)
         self.chaos: Callable[[JsonObject], object] | None = None
         self.names: tuple[str, ...] = ("look",)
