@@ -35,6 +35,7 @@ async def main(settings: Settings) -> int:
     ):
         print(f"starting the service on {base}; on CPU the model server needs about a minute", flush=True)
         print(f"ready: {await wait_until_ready(client, process)}")
+        print(f"watch it on {base}/ui: every run, its tree and what it remembers are there while it goes on")
         if packaged:
             print(
                 "This packaged model has 135 million parameters and is weak at mathematics and at programs: expect wrong"
@@ -80,5 +81,10 @@ client = OpenAI(base_url="{base}/v1", api_key="none")
 chat = client.chat.completions.create(model="direct", messages=[{{"role": "user", "content": "Say hello."}}])
 print(chat.choices[0].message.content)'
 
-and look at every run and every memory on {base}/ui (`make serve`, or `.venv/bin/mneme serve`, on the same home)"""
+and look at every run and every memory on {base}/ui (`make serve`, or `.venv/bin/mneme serve`, on the same home).
+
+A full house to look around in, in a home of its own:
+
+MNEME_HOME=~/mneme-demo .venv/bin/mneme demo-data
+MNEME_HOME=~/mneme-demo .venv/bin/mneme serve"""
     )

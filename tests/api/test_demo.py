@@ -76,6 +76,7 @@ async def test_the_demo_learns_stores_selects_and_says_what_is_real(
         # The port that the settings name was taken, so another one was chosen.
         (started,) = re.findall(r"starting the service on http://127\.0\.0\.1:(\d+)", said)
         assert int(started) != port
+        assert f"watch it on http://127.0.0.1:{started}/ui" in said
         # Mathematics: asked of the model server by the service, judged, and something was learned.
         assert all(problem.text in said for problem in PROBLEMS)
         assert "1 of 3 answers passed" in said
