@@ -152,7 +152,7 @@ class _Replay(Context):
 
     async def step(self, key: str, work: Callable[[Step], Awaitable[JsonValue]]) -> JsonValue:
         """See `Context.step`: nothing is done a second time."""
-        if key in self._calls:
+        if key in self._wanted and key not in self.noted:
             before = self.looked
             try:
                 await work(_Notebook(key, self))

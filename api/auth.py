@@ -91,9 +91,12 @@ def _refuse_strangers(request: Request, settings: Settings) -> None:
 
 
 def _refuse_other_origin(request: Request) -> None:
-    origin = request.headers.get("origin")
-    if origin and request.method not in SAFE and urlsplit(origin).netloc != request.headers.get("host", ""):
-        raise Forbidden(f"a request from the origin {origin!r} needs an API key")
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    if origin and request.method not in SAFE and urlsplit(origin).netloc != host:
+        raise Forbidden(
+            f"the origin {origin!r} is not the Host {host!r}, and pages of other sites change nothing here; send "
+            "'Authorization: Bearer mk-…', or let the proxy in front pass Host on"
+        )
 
 
 def _loopback(name: str) -> bool:

@@ -1,4 +1,5 @@
-"""The route of our own surfaces: knows the caller before it reads the body, and reads JSON strictly.
+"""The route of our own surfaces: knows the caller before it reads the body, reads JSON strictly, and says where a thing is
+as the client sees it.
 
 A body is JSON in valid UTF-8, announced as such, without NaN, and not nested without end; whatever else comes is a 4xx
 that says so. Source: RFC 8259; ours.
@@ -39,7 +40,12 @@ class Route(APIRoute):
                     _check_type(request)
                     # Where the framework would keep what it read itself.
                     request._json = read_json(body)
-            return await handler(request)
+            response = await handler(request)
+            place = response.headers.get("location", "")
+            if place.startswith("/"):
+                # Routes name it from the root of the application, which may be a sub-path of the host.
+                response.headers["location"] = request.scope.get("root_path", "") + place
+            return response
 
         return handle
 

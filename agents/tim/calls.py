@@ -139,7 +139,7 @@ class Calls:
                 nonlocal kept, broken, done
                 spent = estimate_tokens(raw["text"]) if raw["tokens"] is None else raw["tokens"]
                 branch.output_left -= spent
-                self.cached += raw["cached"]
+                self.cached += raw.get("cached", 0)  # runs of earlier releases do not have it
                 got = read(
                     raw["text"],
                     raw["finish"],

@@ -50,6 +50,7 @@ MEASURED: Final = {
     ),
 }
 CHECK: Final = {"equations": ["x/6=2"], "variable": "x"}
+LONGEST_S: Final = 60.0
 UNITS: Final = 8
 PROBLEMS: Final = {False: 24, True: 6}
 ROLLOUTS: Final = {False: 40, True: 12}
@@ -61,7 +62,7 @@ CHAT: Final = (
 
 
 def chapters(*, small: bool) -> list[Chapter]:
-    """Every run, in no order; the ones that wait in the queue come later (`queue`)."""
+    """Every run, in no order; those that do not end come later (`unfinished`)."""
     told = [
         *(
             _run(ago, key, RunSpec("direct", question, vaults=("research",), memory="read", seed=number))
@@ -101,8 +102,14 @@ def chapters(*, small: bool) -> list[Chapter]:
     return [*told, *(_plain(name) for name in registry.names() if name not in known)]
 
 
-async def queue(service: Service, house: House) -> None:
-    """Two runs that nobody has taken yet: a process of this home takes them when it starts."""
+async def unfinished(service: Service, house: House) -> None:
+    """Two runs that nobody has taken yet, and one that breaks off because the service closes while its model is still
+    silent: the next process of this home takes all three when it starts."""
+    endless = RunSpec("direct", ENDLESS, vaults=("scratch",), memory="read", seed=4)
+    live = await service.foreground(endless, owner=house.owner.user_id)
+    house.runs["interrupted"] = live.run_id
+    # What it has read is written before the model is asked.
+    await live.news(LONGEST_S)
     for key, question in (
         ("queued", "Which week was the best one for T2?"),
         ("queued-too", "Summarise the March survey."),

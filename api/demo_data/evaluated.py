@@ -1,4 +1,4 @@
-"""The evaluations of the demo data: the same problems by two agents, with a lesson and without, and puzzles with grids.
+"""The evaluations of the demo data: the same problems by two agents, with a lesson and its controls, and puzzles with grids.
 
 They are made by the runner that `mneme eval run` uses, and read like any other. Source: ours.
 """
@@ -11,8 +11,8 @@ import anyio.to_thread
 
 from api.demo_data.house import Chapter, House
 from api.demo_data.speaking import place_data
+from evals import controls, report
 from evals import log as logs
-from evals import report
 from evals.cost import Prices
 from evals.hub import Hub
 from evals.loading import Loader
@@ -38,9 +38,17 @@ def chapters(settings: Settings, *, small: bool) -> list[Chapter]:
 
 
 async def _evaluate(house: House, key: str, plan: Plan) -> None:
+    """Ask everything; where memory is measured its controls as well, as `mneme eval run --controls` does."""
     home = house.service.settings.home
     bench = Bench(house.service, house.owner.user_id, JOBS)
     loader = Loader(Hub(logs.folder_of(home) / "data"), lambda _: None)
     log = await bench.run(plan, loader)
-    await anyio.to_thread.run_sync(partial(report.finish, home, log, Prices()))
     house.evals[key] = log.id
+    made = [log, *(await controls.run_controls(bench, log, loader) if plan.memory != "off" else ())]
+    for one in made:
+        header = await anyio.to_thread.run_sync(one.header)
+        if header.control is not None:
+            house.evals[f"{key}-{header.control.replace('_', '-')}"] = one.id
+    # The report of an evaluation tells of its controls, so it is written when they are done.
+    for one in reversed(made):
+        await anyio.to_thread.run_sync(partial(report.finish, home, one, Prices()))

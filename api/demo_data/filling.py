@@ -82,7 +82,7 @@ async def fill(
         house = await _told(speaking, seed, small, clock, progress)
         await learned.learn(speaking, clock, house)
         async with open_service(speaking, clock=clock, take_queued=False, serving=False) as service:
-            await asked.queue(service, house)
+            await asked.unfinished(service, house)
     filled = Filled(
         seed,
         small,

@@ -1,4 +1,5 @@
-"""What a model draws from a conversation: claims that are taken in, one that contradicts what is known, others held back.
+"""What a model draws from a conversation: claims that are taken in, one that contradicts what is known, others held back;
+and one that says the same as an older note once somebody has put the figure into that note as well: a suspected echo.
 
 That is work of jobs, so the service is opened as `mneme serve` opens it, at the end of the story and by its clock, until
 the jobs are done. Source: ours.
@@ -15,7 +16,7 @@ from agents.build import open_service
 from api.demo_data.house import House
 from memory import jobs
 from memory.listing import Where
-from memory.types import Draft
+from memory.types import Change, Draft
 from runtime.ids import Clock
 from runtime.settings import Settings
 
@@ -31,6 +32,7 @@ CLAIMS: Final = {
     "A second tone": "doubtful",
     "Calm weeks": "guess",
 }
+HUB: Final = "The divers greased the hub of turbine T3 with 12 kg of the blue grease."
 POLL_S: Final = 0.05
 LONGEST_S: Final = 120.0
 
@@ -52,3 +54,6 @@ async def learn(settings: Settings, clock: Clock, house: House) -> None:
         where = Where("research", states=("activated", "quarantined"))
         claims = (await service.memory.list(house.owner, where, limit=len(CLAIMS))).items
         house.memories |= {CLAIMS[cube.title]: cube.id for cube in claims if cube.title in CLAIMS}
+        hub = await service.memory.get(house.owner, house.memories["hub"], verb="write")
+        change = Change({"content": HUB}, reason="the divers told how much it was")
+        await service.memory.edit(house.owner, hub.id, change, expect=hub.version)

@@ -47,6 +47,7 @@ PARTS: Final = ("tools", "sizes", "overhead", "shapes")
 READINGS: Final = (5, 20, 30, 50)
 GOAL_AT: Final = 30
 SIZES: Final = (4_096, 16_384, 65_536)
+FORMS: Final = ("A1", "A2")
 WINDOW: Final = 8_192
 THINGS: Final = 100
 WIDE: Final[JsonObject] = {"max_plan": 64, "max_tool_calls": 64, "verify_forgetting": False}
@@ -206,8 +207,10 @@ def tell(console: Console, what: str, value: float, limit: float, form: str) -> 
 # -- sizes -------------------------------------------------------------------------------------------------------------
 
 
-async def sizes(bench: Workbench, servers: Servers, console: Console, wanted: Sequence[int]) -> None:
-    """The table of part `sizes`."""
+async def sizes(
+    bench: Workbench, servers: Servers, console: Console, wanted: Sequence[int], forms: Sequence[str]
+) -> None:
+    """The table of part `sizes`, for these forms of mode `stream`."""
     table = Table(title=f"trees of three levels in a window of {WINDOW}, k = 0")
     for column in ("tokens in all", "way", "ended", "tasks", "computed", "to each token once", "to ideal", "peak live"):
         table.add_column(column, justify="left" if column == "way" else "right")
@@ -216,7 +219,7 @@ async def sizes(bench: Workbench, servers: Servers, console: Console, wanted: Se
     goals: list[tuple[str, float]] = []
     for size in wanted:
         tree = long_tree(size)
-        for way in (way for way in WAYS if way.mode == "stream" and way.k == 0):
+        for way in (way for way in WAYS if way.name in [f"stream {form}, k = 0" for form in forms]):
             llm = servers.of(way)
             if llm is None:
                 continue
@@ -311,7 +314,7 @@ async def measure(options: argparse.Namespace, home: Path, console: Console) -> 
     settings, servers = await connected(options.base_url, home / "server")
     parts: dict[str, Callable[[Workbench], Awaitable[None]]] = {
         "tools": lambda bench: tools(bench, servers, console, options.readings),
-        "sizes": lambda bench: sizes(bench, servers, console, options.sizes),
+        "sizes": lambda bench: sizes(bench, servers, console, options.sizes, options.forms),
         "shapes": lambda bench: shapes(bench, servers.resent, console, options.seeds, options.jobs),
     }
     async with open_workbench(settings) as bench:
@@ -328,6 +331,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--readings", nargs="+", type=int, default=READINGS, help="numbers of tool calls in `tools`")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="tokens of the trees of `sizes`")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS, help="of the sessions of `sizes`")
     parser.add_argument("--seeds", type=int, default=50, help="runs of `shapes`")
     parser.add_argument("--jobs", type=int, default=8, help="runs of `shapes` at a time")
     options = parser.parse_args()

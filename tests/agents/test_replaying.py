@@ -87,3 +87,12 @@ async def test_every_prompt_of_a_run_is_rebuilt_to_the_letter(trial: Trial, agen
     parts = parts_of(first, parse_input(QUESTION).messages())
     assert any(part.name == "recalled" and "300 kW" in part.text for part in parts) == (agent != "empirical-mcts")
     assert "".join(part.text for part in parts if part.role) == "".join(message.text for message in first.messages)
+
+
+async def test_the_prompts_before_the_step_that_is_asked_for_are_not_written_again(trial: Trial) -> None:
+    record = await _run(trial, "empirical-mcts", config={"rollouts": 3})
+    every = (await rebuild(trial.parts, record)).prompts
+    last = [*every][-1]
+    assert len(every) > 3
+    rebuilt = await rebuild(trial.parts, record, step=last)
+    assert (rebuilt.prompts, rebuilt.missing) == ({last: every[last]}, "")

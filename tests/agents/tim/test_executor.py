@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from functools import partial
-from itertools import count, pairwise
-from os.path import commonprefix
+from itertools import count, pairwise, takewhile
 from random import Random
 from typing import Any, cast
 
@@ -71,7 +70,7 @@ async def test_the_seconds_that_tools_took_are_in_the_account(world: World) -> N
 async def test_what_was_cached_is_the_server_s_count_or_what_prompts_share_with_the_one_before(world: World) -> None:
     run = await world.run()
     texts = ["".join(message.text for message in call.messages) for call in world.calls]
-    shares = [len(commonprefix(pair)) for pair in pairwise(texts)]
+    shares = [len([*takewhile(lambda pair: pair[0] == pair[1], zip(*pair, strict=False))]) for pair in pairwise(texts)]
     assert all(shares)
     estimated = sum(estimate_tokens(text[:share]) for text, share in zip(texts[1:], shares, strict=True))
     assert run.detail["cached"] == {"tokens": estimated, "by": "common prefix"}

@@ -169,11 +169,12 @@ async def test_a_reply_is_short_whatever_was_asked(worker: MathWorker) -> None:
 
 
 async def test_closing_ends_the_process_and_leaves_no_zombie() -> None:
+    others = set(psutil.Process().children())
     async with open_verifiers() as verifiers:
         verdict = await verifiers.verify(ROOT, r"\boxed{\sqrt{2}}")
         assert verdict is not None
         assert len(children()) == 1
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= others
 
 
 async def test_a_worker_that_cannot_start_is_said_and_not_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from memory.admitting import secrets
 from memory.graph import around_memory
 from memory.listing import Where
 from memory.types import Actor, MemCube, Query, SemanticType, State
+from memory.vault.findings import findings
 from runtime.errors import Conflict, Gone
 from runtime.ids import SYSTEM
 from runtime.settings import Settings
@@ -173,9 +174,11 @@ async def test_runs_of_every_agent_and_every_end(home: Settings, filled: Filled)
             "failed": "failed",
             "cancelled": "cancelled",
             "budget": "budget_exhausted",
+            "interrupted": "interrupted",
             "queued": "queued",
             "queued-too": "queued",
         }
+        assert await service.store.steps(filled.runs["interrupted"]), "the next process goes on behind what it has read"
         search: Any = await _tree(service, filled.runs["search"])
         assert (search["kind"], len(search["nodes"])) == ("search", ROLLOUTS[True] + 1)
         threads: Any = await _tree(service, filled.runs["threads"])
@@ -228,6 +231,31 @@ async def test_evaluations_compare_sample_by_sample(home: Settings, filled: Fill
     assert compared["problems"] == 12
     puzzles = rows[filled.evals["puzzles"]]
     assert 0 < puzzles["accuracy"] < 1
+
+
+async def test_what_the_lesson_is_worth_is_said_by_its_controls(home: Settings, filled: Filled) -> None:
+    told = report.full(home.home, logs.find(home.home, filled.evals["lesson"]), Prices())
+    arms = {arm: made["id"] for arm, made in told["lift"]["arms"].items()}
+    assert arms == {
+        "memory": filled.evals["lesson"],
+        "without": filled.evals["lesson-without"],
+        "placebo": filled.evals["lesson-placebo"],
+        "equal_calls": filled.evals["lesson-equal-calls"],
+    }
+    logged = logs.find(home.home, filled.evals["lesson"]).summary()
+    assert logged is not None
+    assert logged["lift"] == told["lift"], "the report was written when the controls were done"
+
+
+async def test_the_vault_has_findings_of_every_kind(home: Settings, filled: Filled) -> None:
+    async with opened(home) as (service, actor):
+        found = await findings(service.memory.core, actor, filled.vaults["research"])
+        echoes = [(pair.newer.id, pair.older.id) for pair in found.echoes]
+        assert echoes == [(filled.memories["grease"], filled.memories["hub"])]
+        copies = [(pair.newer.id, pair.older.id) for pair in found.duplicates]
+        assert copies == [(filled.memories["site-again"], filled.memories["site"])]
+        assert found.contradictions
+        assert found.never_recalled
 
 
 async def test_what_is_asked_is_found_and_the_graph_is_dense(home: Settings, filled: Filled) -> None:
