@@ -5,6 +5,11 @@ SHELL := bash
 BIN := .venv/bin
 ARGS ?=
 PYTEST_ARGS ?=
+# Files with many tests are not taken first: the long ones have few, and at the end one worker would wait for the other.
+PYTEST := $(BIN)/pytest -q
+ON_TWO := -n 2 --dist loadfile --no-loadscope-reorder
+# Every process that a test starts would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help serve demo setup setup-test test test-fast lint format bench pictures lock clean
 
@@ -38,13 +43,12 @@ setup-test:
 test: setup-test
 	$(BIN)/mneme models pull smollm2-135m-instruct
 	scripts/check.sh
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not browser and not gpu" $(PYTEST_ARGS)
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "(slow or browser) and not engine and not gpu" $(PYTEST_ARGS)
-	$(BIN)/pytest -q -m "engine and not gpu" $(PYTEST_ARGS)
+	$(PYTEST) $(ON_TWO) -m "not engine and not gpu" $(PYTEST_ARGS)
+	$(PYTEST) -m "engine and not gpu" $(PYTEST_ARGS)
 
 test-fast: setup-test
 	scripts/check.sh
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not browser and not gpu" $(PYTEST_ARGS)
+	$(PYTEST) $(ON_TWO) -m "not slow and not browser and not gpu" $(PYTEST_ARGS)
 
 lint: setup-test
 	scripts/check.sh

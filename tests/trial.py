@@ -25,11 +25,11 @@ from runtime.ids import SYSTEM
 from runtime.llm.base import CallInfo, Chunk
 from runtime.llm.pool import LLMs
 from runtime.llm.scripted import Rule, Script, Scripted
-from runtime.migrate import upgrade
 from runtime.runs import RunRecord, RunSpec, RunStore
 from runtime.sandbox.pool import open_sandbox
 from runtime.settings import load
 from runtime.types import JsonSchema, Message, Sampling, ToolSpec
+from tests.migrated import migrate
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ async def open_trial(home: Path, *rules: Rule, database_url: str | None = None) 
         "sandbox.workers": 1,
     }
     settings = load({"home": str(home), **quick, "database.url": database_url}, env={})
-    upgrade(settings.settings)
+    migrate(settings.settings)
     async with AsyncExitStack() as stack:
         db = open_database(settings.settings)
         stack.push_async_callback(db.aclose)

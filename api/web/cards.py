@@ -44,7 +44,7 @@ def stops_of(tree: Mapping[str, Any], lines: Sequence[Event]) -> list[dict[str, 
     """Where the slider can stand: the steps of a thread with their tokens, the rollouts of a search."""
     if tree["kind"] == "search":
         return [
-            {"seq": line.seq, "at": line.at.isoformat(), "words": f"node {line.payload.id}"}
+            {"seq": line.seq, "words": f"node {line.payload.id}"}
             for line in lines
             if isinstance(line.payload, NodeBackedUp)
         ]

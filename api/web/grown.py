@@ -37,9 +37,9 @@ def _key(run: RunRecord, at: int | None) -> tuple[str, int, int, int | None]:
     return run.id, run.epoch, run.last_seq, at
 
 
-def at_once(run: RunRecord, at: int | None) -> bool:
-    """Whether `grown` answers without a long wait."""
-    return run.last_seq < LARGE or _key(run, at) in _kept
+def large(run: RunRecord) -> bool:
+    """Whether its page is shown before its tree is there."""
+    return run.last_seq >= LARGE
 
 
 async def grown(service: Service, run: RunRecord, at: int | None) -> Grown:

@@ -9,6 +9,7 @@ of the pages need. Does nothing when all is in place. Source: design ui, "Stack"
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,12 @@ AXE: Final = WORK / "node_modules" / "axe-core" / "axe.min.js"
 FILES: Final[Mapping[str, str]] = {
     "htmx.js": "htmx.org/dist/htmx.min.js",
     "cytoscape.js": "cytoscape/dist/cytoscape.esm.min.mjs",
+    "d3-dispatch.js": "d3-dispatch/dist/d3-dispatch.min.mjs",
+    "d3-force.js": "d3-force/dist/d3-force.min.mjs",
     "d3-hierarchy.js": "d3-hierarchy/dist/d3-hierarchy.min.mjs",
+    "d3-quadtree.js": "d3-quadtree/dist/d3-quadtree.min.mjs",
+    "d3-timer.js": "d3-timer/dist/d3-timer.min.mjs",
+    "diff.js": "diff/dist/diff.min.js",
     "uplot.js": "uplot/dist/uPlot.esm.js",
     "uplot.css": "uplot/dist/uPlot.min.css",
 }
@@ -58,7 +64,9 @@ def fetch(*, dev: bool) -> str | None:
     shutil.rmtree(VENDOR, ignore_errors=True)
     VENDOR.mkdir(parents=True)
     for name, source in FILES.items():
-        shutil.copy(WORK / "node_modules" / source, VENDOR / name)
+        text = (WORK / "node_modules" / source).read_text(encoding="utf-8")
+        # A browser finds a module by its address alone, not by the name of its package.
+        (VENDOR / name).write_text(re.sub(r'from"(d3-[a-z]+)"', r'from"./\1.js"', text), encoding="utf-8")
     (VENDOR / "LICENSES.txt").write_text(_licences(), encoding="utf-8")
     stamp.write_text(wanted)
     return None

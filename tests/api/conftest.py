@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import openai
 import pytest
 
-from api.workers import settings_to_line
+from api.child import serve_child
+from runtime import telemetry
 from runtime.llm.scripted_process import ScriptedProcess, scripted_process
-from runtime.migrate import upgrade
 from runtime.settings import Settings
 from tests.conftest import make_settings
+from tests.migrated import migrate
 from tests.serving import START_S
 
 
 class Served:
-    """A running service, its address, and clients for it."""
+    """A running service, its address and process, and clients for it."""
 
-    def __init__(self, settings: Settings, url: str, model: ScriptedProcess | None) -> None:
+    def __init__(self, settings: Settings, url: str, model: ScriptedProcess | None, pid: int | None = None) -> None:
         self.settings = settings
+        self.pid = pid
         self.url = url
         self.model = model
         self._clients: list[openai.OpenAI] = []
@@ -56,6 +61,10 @@ class Served:
 
 
 Serve = Callable[..., AbstractContextManager[Served]]
+# A service is a process of its own: DBOS is one per process, and a module may have several services going. It is a fork
+# of one that has imported the application, which is most of a start.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["api.app", "api.model_server", "tests.api.conftest"])
 
 
 @contextmanager
@@ -73,27 +82,33 @@ def serving(home: Path, script: str | None = "", **flags: Any) -> Iterator[Serve
 
 @contextmanager
 def _service(settings: Settings, model: ScriptedProcess | None) -> Iterator[Served]:
-    # A process of its own: DBOS is one per process, and a module may have several services going.
-    upgrade(settings)
-    with socket.socket() as bound:
+    migrate(settings)
+    reader, writer = _PROCESSES.Pipe(duplex=False)
+    with socket.socket() as bound, reader, writer:
         bound.bind(("127.0.0.1", 0))
         bound.listen(128)
-        command = [sys.executable, "-m", "api.child", str(bound.fileno())]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(bound.fileno(),)) as process:
-            assert process.stdin is not None
-            process.stdin.write(settings_to_line(settings))
-            process.stdin.flush()
-            served = Served(settings, f"http://127.0.0.1:{bound.getsockname()[1]}", model)
-            try:
-                assert served.http.get("/health", timeout=START_S).status_code == 200
-                yield served
-            finally:
-                served.close()
-                process.terminate()
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+        process = _PROCESSES.Process(target=_child, args=(settings, bound, reader, dict(os.environ)))
+        process.start()
+        served = Served(settings, f"http://127.0.0.1:{bound.getsockname()[1]}", model, process.pid)
+        try:
+            assert served.http.get("/health", timeout=START_S).status_code == 200
+            yield served
+        finally:
+            served.close()
+            process.terminate()
+            process.join(20)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def _child(settings: Settings, bound: socket.socket, parent: Connection, env: dict[str, str]) -> None:
+    """What `python -m api.child` does, behind its imports. It stops when the other end of `parent` is closed."""
+    os.environ.clear()
+    os.environ.update(env)
+    os.dup2(parent.fileno(), sys.stdin.fileno())
+    telemetry.configure(settings)
+    anyio.run(serve_child, settings, bound, backend_options={"use_uvloop": True})
 
 
 @pytest.fixture

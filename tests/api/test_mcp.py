@@ -447,7 +447,7 @@ async def test_runs_are_not_cancelled_because_the_service_stops(tmp_path: Path, 
     """The next process picks them up. One of several processes keeps no sessions, and says the same."""
     runs: set[str] = set()
     with serving(tmp_path, SCRIPT, embed__model="hashing-384", server__workers=workers) as first:
-        service = max(psutil.Process().children(), key=lambda child: child.create_time())
+        service = psutil.Process(first.pid)
         clients = [over_http(first, mode, says_goodbye=False) for mode in ("auto", "legacy")]
         async with clients[0] as one, clients[1] as two, anyio.create_task_group() as tasks:
 

@@ -18,8 +18,8 @@ from memory.types import Actor
 from runtime.db import open_database
 from runtime.ids import SYSTEM, new_id
 from runtime.keys import KeyStore
-from runtime.migrate import upgrade
 from tests.conftest import make_settings
+from tests.migrated import migrate
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +58,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def opened(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Memory, Actor]]:
     made = make_settings(tmp_path_factory.mktemp("congruent"), embed__model="hashing-384")
-    upgrade(made)
+    migrate(made)
     db = open_database(made)
     try:
         actor = Actor(await KeyStore(db, SYSTEM).user_id("ann"))

@@ -11,10 +11,10 @@ import pytest
 
 from runtime.db import open_database
 from runtime.ids import SYSTEM
-from runtime.migrate import upgrade
 from runtime.runs import RunStore
 from runtime.settings import load
 from tests.faults.killing import SCRIPT, Victim, check_log
+from tests.migrated import migrate
 
 KILLS = 50
 RUNS_EACH = 3
@@ -37,7 +37,7 @@ def flags(tmp_path: Path) -> dict[str, object]:
 
 @pytest.fixture
 def victim(flags: dict[str, object]) -> Iterator[Victim]:
-    upgrade(load(flags, env={}).settings)
+    migrate(load(flags, env={}).settings)
     made = Victim(flags)
     yield made
     made.close()

@@ -17,9 +17,9 @@ from memory.tables import MemoryRow, VersionRow
 from memory.types import Actor
 from runtime.db import Database, open_database
 from runtime.ids import SYSTEM
-from runtime.migrate import upgrade
 from runtime.settings import load
 from tests.faults.killing import Victim
+from tests.migrated import migrate
 
 KILLS = int(os.environ.get("MNEME_TEST_KILLS", "200"))
 OPERATIONS = 50 * KILLS
@@ -37,7 +37,7 @@ def flags(tmp_path: Path) -> dict[str, object]:
 
 @pytest.fixture
 def victim(flags: dict[str, object]) -> Iterator[Victim]:
-    upgrade(load(flags, env={}).settings)
+    migrate(load(flags, env={}).settings)
     made = Victim(flags, "store_victim.py")
     yield made
     made.close()

@@ -13,10 +13,10 @@ import pytest
 
 from runtime.db import open_database
 from runtime.ids import SYSTEM
-from runtime.migrate import upgrade
 from runtime.runs import RunStore
 from runtime.settings import load
 from tests.faults.killing import SCRIPT, Victim, check_log
+from tests.migrated import migrate
 
 pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(240)]
 TAKEN_OVER_WITHIN_S = 30.0
@@ -39,7 +39,7 @@ def flags(tmp_path: Path, postgres_url: str) -> dict[str, object]:
 
 @pytest.fixture
 def workers(flags: dict[str, object]) -> Iterator[tuple[Victim, Victim]]:
-    upgrade(load(flags, env={}).settings)
+    migrate(load(flags, env={}).settings)
     pair = Victim(flags), Victim(flags)
     yield pair
     for worker in pair:

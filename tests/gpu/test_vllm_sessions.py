@@ -25,6 +25,7 @@ from gpu import launch
 from gpu.engine_env import ensure_plugin, plugin_folder
 from gpu.prepare import Prepared, prepare
 from runtime.settings import EngineSettings, Settings, load
+from tests.gpu.session_client import BLOCK, check
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.engine]
 IDLE_S = 8.0
@@ -184,7 +185,7 @@ def prepared() -> Prepared:
 
 @pytest.fixture(scope="module")
 def small_blocks(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(own_home(tmp_path_factory.mktemp("home"), prepared), prepared, 32) as server:
+    with serving(own_home(tmp_path_factory.mktemp("home"), prepared), prepared, BLOCK) as server:
         yield server
 
 
@@ -382,3 +383,9 @@ def test_an_idle_session_times_out_and_later_calls_are_told_that_it_is_gone(smal
     reply = small_blocks.http.post(session.path, json=session.body(None, [1], 1))
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "session_gone")
     until(lambda: small_blocks.kv_in_use() == 0, 10)
+
+
+def test_the_client_writes_the_same_tokens_both_ways_and_every_piece_is_what_it_was_bound_to(
+    small_blocks: Server,
+) -> None:
+    anyio.run(check, str(small_blocks.http.base_url).rstrip("/"))

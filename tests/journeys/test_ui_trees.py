@@ -72,7 +72,8 @@ def test_a_live_search_grows_on_the_page_and_is_stopped_from_it(served: Served, 
     # The judge is shown the two in an order that is drawn, so either may be the one with seven.
     said = next(one for one in tree(served, run)["comparisons"] if (one["child"], one["opponent"]) == (1, 0))
     assert {said["s_child"], said["s_opponent"]} == {7, 6}
-    remark = page.locator("#tree .remark", has_text="#1 against #0")
+    remark = page.locator("#tree [data-id='1'] .remark")
+    expect(remark).to_contain_text("against #0")
     expect(remark).to_contain_text(f"{said['s_child']:g} : {said['s_opponent']:g}")
     page.get_by_role("button", name="Stop the run").click()
     expect(page.locator("#head .status")).to_have_text("cancelled", timeout=20_000)

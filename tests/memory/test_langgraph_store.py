@@ -37,9 +37,9 @@ from memory.vault.grants import Terms
 from runtime.db import open_database
 from runtime.errors import Conflict, Forbidden, InvalidInput, UnknownName
 from runtime.ids import new_id
-from runtime.migrate import upgrade
 from tests.conftest import make_settings
 from tests.memory.conftest import ANN, BOB, add_users
+from tests.migrated import migrate
 from tests.storing import SetClock
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +63,7 @@ async def memory(
     """The store on both databases, opened once; each test has a vault of its own in it."""
     given = {} if request.param == "sqlite" else {"database__url": new_database(request)}
     settings = make_settings(tmp_path_factory.mktemp("store"), embed__model="hashing-384", **given)
-    upgrade(settings)
+    migrate(settings)
     db = open_database(settings)
     try:
         await add_users(db, clock)

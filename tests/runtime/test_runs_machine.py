@@ -19,10 +19,10 @@ from runtime.db import open_database
 from runtime.errors import Conflict, MnemeError, RunCancelled, RunLost
 from runtime.events import RunCancelledEvent, RunFailed, RunFinished, RunResumed, TextDelta
 from runtime.ids import SYSTEM
-from runtime.migrate import upgrade
 from runtime.run_log import Item
 from runtime.runs import TERMINAL, RunStore
 from tests.conftest import make_settings
+from tests.migrated import migrate
 from tests.storing import call, queued, started
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Store(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp(prefix="mneme-machine-"))
         settings = make_settings(self.folder)
-        upgrade(settings)
+        migrate(settings)
         self.db = open_database(settings)
         self.store = RunStore(self.db, SYSTEM)
         self.number = 0

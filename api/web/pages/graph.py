@@ -19,7 +19,7 @@ from api.routes.graph import edge_body, graph_body
 from api.routes.memory_answers import iso, memory_body
 from api.routes.memory_fields import MemoryRef, VaultQuery, not_found, storable
 from api.web.moments import moment_of
-from api.web.render import page, twin
+from api.web.render import page, twin, wants_json
 from memory import access, graph
 from memory.graph import MAX_HOPS, Neighbourhood
 from memory.service import Memory
@@ -35,6 +35,7 @@ EXPANDED: Final = 30
 MOST_EXPANDED: Final = 12
 FOUND: Final = 20
 BESIDE: Final = 12
+LISTED: Final = 50
 
 Start = Annotated[MemoryRef | None, Query(alias="memory")]
 Entity = Annotated[str | None, Query(min_length=1, max_length=300)]
@@ -53,6 +54,7 @@ async def graph_page(
     kind: Annotated[list[SemanticType] | None, Query()] = None,
     until: Annotated[str | None, Query(max_length=40)] = None,
     q: Annotated[str, Query(max_length=2000)] = "",
+    begin: Annotated[int, Query(alias="from", ge=0, le=MOST_NODES)] = 0,
 ) -> Response:
     """The neighbourhood of a selection, as far as it can be drawn; or a search, or the memories that most depends on."""
     if of is not None and entity is not None:
@@ -62,22 +64,30 @@ async def graph_page(
     start, found = await _around(memory, actor, of, entity, vault, hops)
     for other in dict.fromkeys(expanded or ()):
         found = joined(found, await graph.around_memory(memory.core, actor, other, limit=EXPANDED, whole=True))
-    told = drawn(graph_body(found), start)
-    counts = Counter(edge["semantic_type"] for edge in told["edges"])
+    told = graph_body(found)
+    whole = drawn(told, start)
+    counts = Counter(edge["semantic_type"] for edge in whole["edges"])
     moment = moment_of(until, "until", ends=True)
-    told = chosen(told, kind or (), moment)
-    view = {"start": start, "hops": hops, "expanded": expanded or [], "graph": told}
+    shown = chosen(whole, kind or (), moment)
+    view = {"start": start, "hops": hops, "expanded": expanded or [], "graph": shown}
     view |= {"kinds": dict(counts), "chosen": kind or [], "until": iso(moment)}
-    words = await _panel(memory, actor, start)
+    if wants_json(request):
+        return twin(request, "graph.html", view)
+    rest = request.url.remove_query_params("from").query
     return twin(
         request,
         "graph.html",
         view,
-        **words,
+        **await _panel(memory, actor, start, told),
         **await _vaults(memory, actor, start["vault"]),
         q=q,
-        names={node["id"]: node for node in told["nodes"]},
-        titles={edge["memory"]: edge["title"] for edge in told["edges"]},
+        # Filters only hide in the drawing, so it is given all of it: what they hid can be taken back at once.
+        drawing={"start": start, "graph": whole},
+        rows=shown["edges"][begin : begin + LISTED],
+        first=f"?{rest}#graph-table" if begin else "",
+        following=f"?{rest}&from={begin + LISTED}#graph-table" if len(shown["edges"]) > begin + LISTED else "",
+        names={node["id"]: node for node in shown["nodes"]},
+        titles={edge["memory"]: edge["title"] for edge in shown["edges"]},
     )
 
 
@@ -112,38 +122,51 @@ async def _begin(request: Request, memory: Memory, actor: Actor, vault: str | No
 
 
 async def _around(
-    memory: Memory, actor: Actor, of: str | None, entity: str | None, vault: str | None, hops: int
+    memory: Memory,
+    actor: Actor,
+    of: str | None,
+    entity: str | None,
+    vault: str | None,
+    hops: int,
+    limit: int = MOST_MEMORIES,
 ) -> tuple[dict[str, Any], Neighbourhood]:
     if of is not None:
-        found = await graph.around_memory(memory.core, actor, of, hops=hops, limit=MOST_MEMORIES, whole=True)
+        found = await graph.around_memory(memory.core, actor, of, hops=hops, limit=limit, whole=True)
         return {"memory": of, "entity": None, "vault": found.edges[0].vault}, found
     assert entity is not None
     if not storable(entity):
         raise not_found("entity", entity)
     home = (await memory.vaults.get(actor, vault or access.DEFAULT)).vault.id
-    found = await graph.around_entity(memory.core, actor, entity, home, hops=hops, limit=MOST_MEMORIES, whole=True)
+    found = await graph.around_entity(memory.core, actor, entity, home, hops=hops, limit=limit, whole=True)
     return {"memory": None, "entity": entity, "vault": home}, found
 
 
-async def _panel(memory: Memory, actor: Actor, start: dict[str, Any]) -> dict[str, Any]:
-    """The memory, or the entity and the memories that name it, in words."""
+async def _panel(
+    memory: Memory, actor: Actor, start: dict[str, Any], told: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The memory, or the entity and the memories that name it, in words; `told`: what lies around it, if it was read."""
     if start["memory"] is not None:
         return {"memory": memory_body(await memory.get(actor, start["memory"])), "entity": None}
-    if not storable(start["entity"]):
-        raise not_found("entity", start["entity"])
-    home = (await memory.vaults.get(actor, start["vault"])).vault.id
-    found = graph_body(await graph.around_entity(memory.core, actor, start["entity"], home, limit=BESIDE, whole=True))
+    if told is None:
+        start, found = await _around(memory, actor, None, start["entity"], start["vault"], hops=1, limit=BESIDE)
+        told = graph_body(found)
     same = start["entity"].casefold()
-    node = next((one for one in found["nodes"] if one["name"].casefold() == same), None)
-    name = node["name"] if node else start["entity"]
-    degree = node["degree"] if node else len(found["edges"])
-    return {"memory": None, "entity": {"name": name, "degree": degree, "vault": home, "memories": found["edges"]}}
+    node = next((one for one in told["nodes"] if one["name"].casefold() == same), None)
+    named = [edge for edge in told["edges"] if node is None or node["id"] in edge["entities"]]
+    entity = {
+        "name": node["name"] if node else start["entity"],
+        "degree": node["degree"] if node else len(named),
+        "vault": start["vault"],
+        "memories": named[:BESIDE],
+    }
+    return {"memory": None, "entity": entity}
 
 
 async def _vaults(memory: Memory, actor: Actor, vault: str) -> dict[str, Any]:
     listed = [shown.vault for shown in await memory.vaults.list(actor)]
-    own = (await memory.vaults.get(actor, vault)).vault
-    if own.id not in {one.id for one in listed}:
+    own = next((one for one in listed if one.id == vault), None)
+    if own is None:
+        own = (await memory.vaults.get(actor, vault)).vault
         listed.append(own)
     return {"vaults": listed, "vault": own.id, "vault_name": own.name}
 

@@ -20,7 +20,7 @@ from api.route import Route
 from api.routes.runs import tree_of
 from api.routes.wire import PlainText, RunId
 from api.web.cards import cards_of, last_of, path_of, stops_of
-from api.web.grown import at_once, grown
+from api.web.grown import grown, large
 from api.web.render import excerpt, page, twin, wants_json
 from api.web.rows import question_of
 from runtime.errors import UnknownName
@@ -29,7 +29,7 @@ from runtime.runs import TERMINAL, RunRecord
 from runtime.types import JsonObject
 
 router = APIRouter(include_in_schema=False, route_class=Route)
-LISTED: Final = 200
+LISTED: Final = 100
 TITLE: Final = 120
 At = Annotated[int | None, Query(ge=0, le=2**62)]
 Node = Annotated[PlainText | None, Query(max_length=200)]
@@ -48,7 +48,7 @@ async def tree_page(
 ) -> Response:
     """The tree; its JSON twin is the tree of the API with the run it belongs to."""
     run = await service.get(run_id, owner=caller.user_id)
-    if part is None and not at_once(run, at) and not wants_json(request):
+    if part is None and not begin and large(run) and not wants_json(request):
         return page(request, "tree.html", **await _shell(service, run, at, node))
     lines, shown, tree = await grown(service, run, at)
     if part == "cards":
@@ -57,6 +57,8 @@ async def tree_page(
     opened = None if node is None else await _opened(service, run, tree, shown, node)
     if part == "node":
         return page(request, "tree_node.html", run=view["run"], at=at, opened=opened)
+    if wants_json(request):
+        return twin(request, "tree.html", view)
     rows = _listed(tree)
     return twin(
         request,
@@ -67,7 +69,8 @@ async def tree_page(
         rows=rows[begin : begin + LISTED],
         begin=begin,
         following=begin + LISTED if len(rows) > begin + LISTED else None,
-        stops=stops_of(tree, shown),
+        # The steps of a search are its answers, which the list has.
+        stops=stops_of(tree, shown) if tree["kind"] == "thread" else [],
         last=last_of(lines),
         live=run.status not in TERMINAL,
         best=path_of(tree)[::-1] if tree["kind"] == "search" else [],

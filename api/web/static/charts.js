@@ -2,17 +2,17 @@
 import uPlot from "./vendor/uplot.js";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
 /** The value of a custom property of the page. */
-export function colour(name) {
+function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-
 /**
- * Lines over steps in `element`: `series` is a list of `{label, colour: "--accent", fill, dash}`, data come with `set(columns)`
- * (x first). `onPick(index)` for a click. `at(index)` marks a step. `x` says what the axis shows for a value.
+ * Lines over steps in `element`: `series` is a list of `{label, colour: "--accent", fill, dash}`, data come with
+ * `set(columns)` (x first). `onPick(index)` for a click. `at(index)` marks a step. `x` says what the axis shows for a
+ * value.
  */
 export function stepChart(element, { series, height = 120, onPick = () => {}, x = String }) {
   let chart = null;
@@ -23,30 +23,44 @@ export function stepChart(element, { series, height = 120, onPick = () => {}, x 
     const value = columns[0][marked];
     if (value === undefined) return;
     const place = Math.round(plot.valToPos(value, "x", true));
-    const { ctx, bbox } = plot;
-    ctx.save();
-    ctx.strokeStyle = colour("--text");
-    ctx.lineWidth = devicePixelRatio;
-    ctx.beginPath();
-    ctx.moveTo(place, bbox.top);
-    ctx.lineTo(place, bbox.top + bbox.height);
-    ctx.stroke();
-    ctx.restore();
+    plot.ctx.fillStyle = colour("--text");
+    plot.ctx.fillRect(place - devicePixelRatio / 2, plot.bbox.top, devicePixelRatio, plot.bbox.height);
+  }
+
+  function axis(more) {
+    const grid = { stroke: colour("--line"), width: 1 };
+    return { stroke: colour("--soft"), grid, ticks: { show: false }, font: "11px system-ui, sans-serif", ...more };
+  }
+
+  function line({ label, colour: name, fill, dash }) {
+    return {
+      label,
+      stroke: colour(name),
+      fill: fill ? `color-mix(in srgb, ${colour(name)} ${fill}%, transparent)` : undefined,
+      width: 1.5,
+      dash,
+      points: { show: (plot) => plot.data[0].length < 2 },
+      paths: uPlot.paths.stepped({ align: 1 }),
+    };
   }
 
   function make() {
     chart?.destroy();
     if (element.clientWidth === 0) return;
-    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+    const click = (plot) => () => Number.isInteger(plot.cursor.idx) && onPick(plot.cursor.idx);
+    const incrs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
     chart = new uPlot({
       width: element.clientWidth,
       height,
       padding: [8, 8, 0, 0],
       legend: { show: false },
-      cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false }, bind: { click: (plot) => () => plot.cursor.idx !== null && plot.cursor.idx !== undefined && onPick(plot.cursor.idx) } },
+      cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false }, bind: { click } },
       scales: { x: { time: false }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] } },
-      axes: [{ ...axis, size: 24, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000], values: (_, ticks) => ticks.map(x) }, { ...axis, size: 44, space: 32, values: (_, ticks) => ticks.map((tick) => short.format(tick)) }],
-      series: [{}, ...series.map((one) => ({ label: one.label, stroke: colour(one.colour), fill: one.fill ? `color-mix(in srgb, ${colour(one.colour)} ${one.fill}%, transparent)` : undefined, width: 1.5, dash: one.dash, points: { show: (plot) => plot.data[0].length < 2 }, paths: uPlot.paths.stepped({ align: 1 }) }))],
+      axes: [
+        axis({ size: 24, incrs, values: (_, ticks) => ticks.map(x) }),
+        axis({ size: 44, space: 32, values: (_, ticks) => ticks.map((tick) => short.format(tick)) }),
+      ],
+      series: [{}, ...series.map(line)],
       hooks: { draw: [drawMark] },
     }, columns, element);
   }

@@ -1,69 +1,60 @@
 // The playground: asks by POST /api/runs and draws the stream of the run. Text of models and memories goes in as text.
-import { call, address, live, notice, valuesOf } from "./page.js";
+import { address, call, live, make, notice, valuesOf } from "./page.js";
 import { growing } from "./growing.js";
 import { asCurl, asPython } from "./snippets.js";
 
 const part = (id) => document.getElementById(id);
-const place = part("playground");
 const ask = part("ask");
-const KINDS = "run.queued run.started run.resumed run.finished run.failed run.cancelled llm.call text.delta reasoning.delta step.completed budget.warning memory.read node.created node.scored node.selected node.backed_up task.opened task.closed span.pruned span.recalled".split(" ");
-const STATUS = { "run.queued": "queued", "run.started": "running", "run.resumed": "running", "run.failed": "failed", "run.cancelled": "cancelled" };
-const ENDS = { "run.finished": 1, "run.failed": 1, "run.cancelled": 1 };
-const ENDED = { succeeded: 1, failed: 1, cancelled: 1, budget_exhausted: 1 };
+const STATUS = { "run.queued": "queued", "run.started": "running", "run.resumed": "running" };
+const ENDS = { "run.finished": "succeeded", "run.failed": "failed", "run.cancelled": "cancelled" };
+const ENDED = [...Object.values(ENDS), "budget_exhausted"];
 const SHOWN_THOUGHT = 20_000;
 let unfollow = () => {};
 let clock = 0;
 let now = null; // the run on the page
 
-/** The body of POST /api/runs. A question that is a typed task in JSON goes as it is. Throws when the options are no JSON. */
+/** The body of POST /api/runs, null when the options are no JSON. A typed task in JSON goes as it is. */
 function asked() {
-  const body = { agent: part("agent").value, input: part("input").value, memory: part("memory").value };
+  const values = valuesOf(ask);
+  if (!values) return null;
+  const { vaults, tokens, calls, seconds, config, ...rest } = values;
+  const body = { input: "", ...rest };
+  const limits = Object.entries({ tokens, calls, seconds }).filter(([, limit]) => limit);
+  if (limits.length) body.budget = Object.fromEntries(limits);
+  if (config) body.config = config;
+  if (vaults) body.vaults = [vaults];
   if (/^\s*\{/.test(body.input)) {
     try {
       const task = JSON.parse(body.input);
       if (task.kind) body.input = task;
     } catch { /* a text that begins with a brace */ }
   }
-  if (part("vault").value) body.vaults = [part("vault").value];
-  if (part("model").value) body.model = part("model").value;
-  for (const name of ["tokens", "calls", "seconds"]) {
-    const limit = part(`budget-${name}`).value;
-    if (limit) (body.budget ??= {})[name] = Number(limit);
-  }
-  const config = part("config").value.trim();
-  if (config) body.config = JSON.parse(config);
   return body;
-}
-
-function read() {
-  try {
-    return asked();
-  } catch (error) {
-    part("config").closest("details").open = true;
-    part("config").focus();
-    notice(`The options are not JSON: ${error.message}`, "bad");
-    return null;
-  }
 }
 
 function begin(id, budget = {}) {
   unfollow();
   clearInterval(clock);
-  now = { id, budget, texts: new Map(), thoughts: new Map(), steps: [], used: { tokens: 0, calls: 0, seconds: 0 }, begun: 0, tree: growing(part("tree")), memories: new Map() };
+  const used = { tokens: 0, calls: 0, seconds: 0 };
+  const drawn = { tree: growing(part("tree")), memories: new Set() };
+  now = { id, budget, used, ...drawn, texts: new Map(), thoughts: new Map(), steps: [], begun: 0 };
   document.querySelector(".empty")?.remove();
-  for (const gone of ["answer", "reasoning", "memories", "memories-count", "tree-count", "thought"]) part(gone).replaceChildren();
-  for (const hidden of ["error", "thinking", "fork"]) part(hidden).hidden = true;
+  for (const empty of ["answer", "reasoning", "thought", "memories", "memories-count", "tree-count"]) {
+    part(empty).replaceChildren();
+  }
+  for (const hidden of ["error", "thinking", "fork", "tree-link"]) part(hidden).hidden = true;
   for (const shown of ["reply", "no-memories", "no-tree", "answer", "stop"]) part(shown).hidden = false;
   part("reply").dataset.going = "";
+  part("reply").dataset.run = id;
   part("run-link").href = address(`/ui/runs/${id}`);
   part("tree-link").href = address(`/ui/runs/${id}/tree`);
-  part("tree-link").hidden = true;
-  part("reply").dataset.run = id;
+  part("stop").dataset.path = `/api/runs/${id}/cancel`;
+  part("fork-form").dataset.path = `/api/runs/${id}/fork`;
   history.replaceState(null, "", `${location.pathname}?run=${id}`);
   status("queued");
   clock = setInterval(spent, 250);
   spent();
-  unfollow = live(address(`/api/runs/${id}/stream`), (event) => take(event), { types: KINDS, onEnd: ended });
+  unfollow = live(address(`/api/runs/${id}/stream`), take, { onEnd: ended });
 }
 
 function status(name) {
@@ -73,7 +64,7 @@ function status(name) {
 
 function take(event) {
   const { type, data, seq, step } = event;
-  if (STATUS[type]) status(STATUS[type]);
+  if (type in STATUS) status(STATUS[type]);
   switch (type) {
     case "run.started": now.begun = Date.parse(event.at); break;
     case "run.resumed":
@@ -90,8 +81,8 @@ function take(event) {
     case "step.completed": now.steps.push([seq, data.name]); break;
     case "memory.read": remember(data); break;
     case "run.finished": finish(data); break;
-    case "run.failed": fail(`${data.code}: ${data.message}`); break;
-    case "run.cancelled": fail(`Stopped: ${data.reason}`); break;
+    case "run.failed": fail("failed", `${data.code}: ${data.message}`); break;
+    case "run.cancelled": fail("cancelled", `Stopped: ${data.reason}`); break;
     default: if (now.tree.take(type, data)) grown();
   }
   if (type in ENDS) {
@@ -101,11 +92,11 @@ function take(event) {
   spent();
 }
 
-// A run that was resumed has an end in the middle of its log, so the record says whether this is the last one. Should it
-// not say so yet, the stream ends by itself a little later.
+// A run that was resumed has an end in the middle of its log, so the record says whether this is the last one. Should
+// it not say so yet, the stream ends by itself a little later.
 async function over(run, seq) {
   const { body } = await call("GET", `/api/runs/${run.id}`);
-  if (run !== now || body.last_event !== seq || !(body.status in ENDED)) return;
+  if (run !== now || body.last_event !== seq || !ENDED.includes(body.status)) return;
   unfollow();
   ended();
 }
@@ -115,21 +106,23 @@ function write(pieces, seq, text, element) {
   element.append(text);
 }
 
+// A thought of another step begins a paragraph.
 function think(seq, step, text) {
+  const place = part("reasoning");
   part("thinking").hidden = false;
-  const last = [...now.thoughts.values()].at(-1);
-  now.thoughts.set(seq, { step, text });
-  part("reasoning").append(last && last.step !== step ? `\n\n${text}` : text);
-  while (part("reasoning").textContent.length > SHOWN_THOUGHT && part("reasoning").childNodes.length > 1) part("reasoning").firstChild.remove();
+  write(now.thoughts, seq, now.thoughts.size && part("thought").textContent !== step ? `\n\n${text}` : text, place);
+  while (place.textContent.length > SHOWN_THOUGHT && place.childNodes.length > 1) place.firstChild.remove();
   part("thought").textContent = step;
-  part("reasoning").scrollTop = part("reasoning").scrollHeight;
+  place.scrollTop = place.scrollHeight;
 }
 
 // What a restart made void is taken back; it will be said again.
 function drop(ranges) {
-  for (const [pieces, element, textOf] of [[now.texts, part("answer"), (piece) => piece], [now.thoughts, part("reasoning"), (piece) => piece.text]]) {
-    for (const seq of [...pieces.keys()]) if (ranges.some(([first, last]) => seq >= first && seq <= last)) pieces.delete(seq);
-    element.replaceChildren(...[...pieces.values()].map(textOf));
+  for (const [pieces, element] of [[now.texts, part("answer")], [now.thoughts, part("reasoning")]]) {
+    for (const seq of [...pieces.keys()]) {
+      if (ranges.some(([first, last]) => seq >= first && seq <= last)) pieces.delete(seq);
+    }
+    element.replaceChildren(...pieces.values());
   }
 }
 
@@ -142,7 +135,8 @@ function finish({ status: how, output, reason }) {
   part("error").hidden = how !== "budget_exhausted";
 }
 
-function fail(words) {
+function fail(how, words) {
+  status(how);
   part("error").textContent = words;
   part("error").hidden = false;
   part("answer").hidden = part("answer").textContent === "";
@@ -162,33 +156,29 @@ function spent() {
   for (const [name, used] of Object.entries(now.used)) {
     const line = part(`used-${name}`);
     const limit = now.budget?.[name];
+    const left = Math.max(0, Math.round((limit - used) * 10) / 10);
     const bar = line.querySelector("progress");
-    line.querySelector(".used").textContent = name === "seconds" ? used.toFixed(1) : used.toLocaleString("en").replaceAll(",", "\u202f");
-    line.querySelector(".left").textContent = limit ? `of ${limit}, ${Math.max(0, Math.round((limit - used) * 10) / 10)} left` : "no limit";
+    const digits = name === "seconds" ? used.toFixed(1) : used.toLocaleString("en").replaceAll(",", "\u202f");
+    line.querySelector(".used").textContent = digits;
+    line.querySelector(".left").textContent = limit ? `of ${limit}, ${left} left` : "no limit";
     line.classList.toggle("short", Boolean(limit) && used > 0.8 * limit);
     bar.hidden = !limit;
     if (limit) [bar.max, bar.value] = [limit, Math.min(used, limit)];
   }
 }
 
-async function remember(data) {
-  if (now.memories.has(data.id)) return;
-  const line = document.createElement("li");
-  const link = document.createElement("a");
-  const why = document.createElement("span");
-  link.href = address(`/ui/memories/${data.id}`);
-  link.textContent = data.id;
-  why.className = "why";
-  why.textContent = data.shown === "held_out" ? `held out to measure it; ${data.why}` : data.why;
-  line.classList.toggle("held", data.shown === "held_out");
-  line.append(link, why);
-  now.memories.set(data.id, line);
-  part("memories").append(line);
+async function remember({ id, shown, why }) {
+  if (now.memories.has(id)) return;
+  now.memories.add(id);
+  const held = shown === "held_out";
+  const link = make("a", { href: address(`/ui/memories/${id}`) }, id);
+  const reason = make("span", { className: "why" }, held ? `held out to measure it; ${why}` : why);
+  part("memories").append(make("li", { className: held ? "held" : "" }, link, reason));
   part("memories-count").textContent = now.memories.size;
   part("no-memories").hidden = true;
   try {
-    const { body } = await call("GET", `/api/memories/${data.id}`, undefined, { quiet: true });
-    link.textContent = body.title || body.content.slice(0, 120) || data.id;
+    const { body } = await call("GET", `/api/memories/${id}`, undefined, { quiet: true });
+    link.textContent = body.title || body.content.slice(0, 120) || id;
     link.title = link.textContent;
   } catch { /* it may be gone since; its id stays */ }
 }
@@ -201,7 +191,7 @@ function grown() {
 
 ask.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const body = read();
+  const body = asked();
   if (!body) return;
   part("send").disabled = true;
   try {
@@ -216,56 +206,40 @@ part("input").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask.requestSubmit();
 });
 
-part("stop").addEventListener("click", async () => {
-  part("stop").disabled = true;
-  try {
-    await call("POST", `/api/runs/${now.id}/cancel`);
-  } finally {
-    part("stop").disabled = false;
-  }
-});
-
 part("fork").addEventListener("click", () => {
   const choices = [[1, "the beginning"], ...now.steps.map(([seq, name]) => [seq, `after ${name} (event ${seq})`])];
   part("fork-event").replaceChildren(...choices.map(([seq, label]) => new Option(label, seq)));
   part("fork-dialog").showModal();
 });
 
-part("fork-form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const { from_event: from } = valuesOf(event.target);
-  part("fork-dialog").close();
-  const answer = await call("POST", `/api/runs/${now.id}/fork`, { from_event: Number(from) });
-  notice(`Forked from event ${from} of ${now.id}.`, "good");
-  begin(answer.body.id, now.budget);
+part("fork-form").addEventListener("done", ({ detail: { body } }) => {
+  notice(`Forked from event ${part("fork-event").value} of ${now.id}.`, "good");
+  begin(body.id, now.budget);
 });
 
-let language = "curl";
-function code() {
-  const body = read();
-  if (!body) return false;
-  part("code-text").textContent = (language === "curl" ? asCurl : asPython)(body, new URL(address("/"), location.href).href.replace(/\/$/, ""));
-  for (const button of document.querySelectorAll("[data-code]")) button.setAttribute("aria-pressed", String(button.dataset.code === language));
-  return true;
+function code(language) {
+  const body = asked();
+  if (!body) return;
+  const base = new URL(address("/"), location.href).href.replace(/\/$/, "");
+  part("code-text").textContent = (language === "curl" ? asCurl : asPython)(body, base);
+  for (const one of document.querySelectorAll("[data-code]")) one.ariaPressed = String(one.dataset.code === language);
+  if (!part("code").open) part("code").showModal();
 }
-part("copy").addEventListener("click", () => code() && part("code").showModal());
-part("code").addEventListener("click", (event) => {
-  if (!event.target.dataset.code) return;
-  language = event.target.dataset.code;
-  code();
+part("copy").addEventListener("click", () => code(document.querySelector("[aria-pressed=true]").dataset.code));
+part("code").addEventListener("click", ({ target }) => {
+  if (target.dataset.code) code(target.dataset.code);
 });
 
 function about() {
-  const chosen = part("agent").selectedOptions[0];
-  const kinds = chosen.dataset.kinds.split(" ");
-  part("about").textContent = chosen.dataset.about + (kinds.includes("chat") ? "" : ` It takes typed tasks as JSON: {"kind": "${kinds[0]}", …}.`);
-  part("options-link").href = address(`/ui/settings/agents/${encodeURIComponent(chosen.value)}`);
+  const { value, selectedOptions: [chosen] } = part("agent");
+  part("about").textContent = chosen.dataset.about;
+  part("options-link").href = address(`/ui/settings/agents/${encodeURIComponent(value)}`);
 }
 part("agent").addEventListener("change", about);
 about();
 
-if (place.dataset.run) {
-  const id = place.dataset.run;
-  const { body } = await call("GET", `/api/runs/${id}`);
-  begin(id, body.budget);
+const { run } = part("playground").dataset;
+if (run) {
+  const { body } = await call("GET", `/api/runs/${run}`);
+  begin(run, body.budget);
 }

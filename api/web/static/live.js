@@ -1,85 +1,70 @@
-// A stream of server-sent events that comes back by itself, behind the last event that arrived.
+// A stream of server-sent events that comes back by itself, behind the last event that arrived. It is read with fetch,
+// because EventSource neither says that a stream is over (204) nor takes events whose names it was not given.
 import { say } from "./notices.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
 
 /**
- * Follow the stream at `url` (`address("/api/runs/…/stream")`), `onEvent(value, {id, type})` for each event. The id goes
- * back as `Last-Event-ID`, or as `after` when the browser had given up. Says "live" and "reconnecting" in the element
- * with the id `marker`. When `onEvent` returns false, or the server has nothing more (204), the stream is over and
- * `onEnd` is called. `types` names events beside `message`. Gives a function that stops it.
+ * Follow the stream at `url` (`address("/api/runs/…/stream")`), `onEvent(value)` for each event, or for those of
+ * `types`. The id of the last one goes back as `after`. Says "live" and "reconnecting" on the page. When `onEvent`
+ * returns false, or the server has nothing more, the stream is over and `onEnd` is called. Gives what stops it.
  */
-export function live(url, onEvent, { marker = "live", types = [], onEnd = () => {} } = {}) {
-  let last = null;
-  let source = null;
+export function live(url, onEvent, { types = null, onEnd = () => {} } = {}) {
+  const stopped = new AbortController();
+  const target = new URL(url, location.href);
   let wait = FIRST_WAIT_MS;
-  let over = false;
-  let planned = 0;
 
   function stop() {
-    over = true;
-    clearTimeout(planned);
-    source?.close();
-    say("", marker);
+    stopped.abort();
+    say("");
   }
 
-  function take(message) {
-    if (over) return;
-    if (message.lastEventId) last = message.lastEventId;
-    if (onEvent(JSON.parse(message.data), { id: message.lastEventId, type: message.type }) === false) {
-      stop();
-      onEnd();
+  function end() {
+    stop();
+    onEnd();
+  }
+
+  // A frame of ours has one line for each of id, event and data; what has no id is no event.
+  function take(frame) {
+    const { id, event, data } = Object.fromEntries(frame.split("\n").map((line) => line.split(/: (.*)/s)));
+    if (id === undefined || stopped.signal.aborted) return;
+    target.searchParams.set("after", id);
+    if ((!types || types.includes(event)) && onEvent(JSON.parse(data)) === false) end();
+  }
+
+  async function read() {
+    const reply = await fetch(target, { headers: { Accept: "text/event-stream" }, signal: stopped.signal });
+    if (reply.status === 204) return end();
+    if (!reply.ok) throw new Error(`the server answered ${reply.status}`);
+    say("live");
+    wait = FIRST_WAIT_MS;
+    const pieces = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let rest = ""; ;) {
+      const { value, done } = await pieces.read();
+      if (done) return;
+      const frames = (rest + value).split("\n\n");
+      rest = frames.pop();
+      // What goes wrong in the page is told by the browser, and not taken for a lost connection.
+      for (const frame of frames) queueMicrotask(() => take(frame));
     }
   }
 
-  function place() {
-    const target = new URL(url, location.href);
-    if (last !== null) target.searchParams.set("after", last);
-    return target;
-  }
-
-  // The browser gives up on any answer but 200, and does not say which it was.
-  async function again() {
-    const asked = new AbortController();
-    try {
-      const reply = await fetch(place(), { headers: { Accept: "text/event-stream" }, signal: asked.signal });
-      asked.abort();
-      if (over) return;
-      if (reply.status === 204) {
-        stop();
-        onEnd();
-        return;
+  async function follow() {
+    while (!stopped.signal.aborted) {
+      try {
+        await read();
+      } catch {
+        // Not reachable, or cut off: the next attempt says more.
+        if (!stopped.signal.aborted) say("reconnecting");
       }
-      if (reply.ok) return open();
-    } catch {
-      // Not reachable: the next attempt says more.
+      await new Promise((done) => setTimeout(done, wait));
+      wait = Math.min(wait * 2, LONGEST_WAIT_MS);
     }
-    later();
-  }
-
-  function later() {
-    if (over) return;
-    planned = setTimeout(again, wait);
-    wait = Math.min(wait * 2, LONGEST_WAIT_MS);
-  }
-
-  function open() {
-    source = new EventSource(place());
-    source.onopen = () => {
-      wait = FIRST_WAIT_MS;
-      say("live", marker);
-    };
-    source.onerror = () => {
-      if (over) return;
-      if (source.readyState === EventSource.CLOSED) again();
-      else say("reconnecting", marker);
-    };
-    source.onmessage = take;
-    for (const type of types) source.addEventListener(type, take);
   }
 
   window.addEventListener("pagehide", stop, { once: true });
-  open();
+  window.addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
+  follow();
   return stop;
 }

@@ -1,45 +1,30 @@
-// The list of memories: rows are picked, and what is picked is archived at once. Each archiving is a version of its own,
-// and one that is refused says why and stays.
+// The list of memories: rows are picked, and what is picked is archived at once. Each archiving is a version of its
+// own, and one that is refused says why and stays.
 import { call, notice, refresh } from "./page.js";
 
-const filters = document.getElementById("filters");
-if (matchMedia("(max-width: 60rem)").matches) filters.open = false;
+if (matchMedia("(max-width: 60rem)").matches) document.getElementById("filters").open = false;
 
-const bar = document.getElementById("picked");
 const picks = () => [...document.querySelectorAll("[data-pick]:checked")];
 
 function count() {
-  const picked = picks();
+  const bar = document.getElementById("picked");
   if (!bar) return;
-  bar.hidden = picked.length === 0;
-  document.getElementById("picked-count").textContent = picked.length;
+  bar.hidden = picks().length === 0;
+  document.getElementById("picked-count").textContent = picks().length;
 }
 
-document.addEventListener("change", (event) => {
-  if (event.target.matches("[data-pick]")) count();
-});
+document.addEventListener("change", count);
 
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "x" || event.ctrlKey || event.metaKey || event.target.matches("input:not([type='checkbox']), textarea, select")) return;
-  const box = document.querySelector("tr.here [data-pick]");
-  if (!box) return;
-  box.checked = !box.checked;
-  count();
-});
-
-document.getElementById("unpick")?.addEventListener("click", () => {
-  for (const box of picks()) box.checked = false;
-  count();
-});
-
-document.getElementById("archive")?.addEventListener("click", async (event) => {
-  const button = event.currentTarget;
+document.addEventListener("click", async ({ target: button }) => {
+  if (button.id === "unpick") for (const box of picks()) box.click();
+  if (button.id !== "archive") return;
   button.disabled = true;
   const refused = [];
   let done = 0;
   for (const box of picks()) {
+    const path = `/api/memories/${box.value}/state`;
     try {
-      await call("POST", `/api/memories/${box.value}/state`, { event: "archive" }, { etag: box.dataset.version, quiet: true });
+      await call("POST", path, { event: "archive" }, { etag: box.dataset.version, quiet: true });
       box.closest("tr").remove();
       done += 1;
     } catch (error) {

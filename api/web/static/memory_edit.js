@@ -1,85 +1,48 @@
-// The form that corrects a memory. Only what was changed is sent, with the version that was seen. When somebody else was
-// quicker (412), both sides are shown and the form goes on from the newer version: nothing that was typed is lost, and
-// nothing that they wrote is overwritten without a look.
+// The form that corrects a memory. Only what was changed is sent, with the version that was seen. When somebody else
+// was quicker (412), both sides are shown and the form goes on from the newer version: nothing that was typed is lost,
+// and nothing that they wrote is overwritten without a look.
 import { sideBySide } from "./diff.js";
-import { address, call, notice } from "./page.js";
+import { act, button, fetched, make, meant, notice, valuesOf } from "./page.js";
 
 const form = document.getElementById("edit");
-const fields = [...form.elements].filter((field) => field.name);
+const fields = [...form.querySelectorAll(".fields [name]")];
 const save = document.getElementById("save");
 const clash = document.getElementById("clash");
-const preview = document.getElementById("preview");
-const state = document.getElementById("edit-state");
-let version = Number(form.dataset.version);
-const base = Object.fromEntries(fields.map((field) => [field.name, field.value]));
-let saving = false;
+// As the server wrote it: somebody may have typed before this script was there.
+const written = form.cloneNode(true);
+written.reset();
+const base = Object.fromEntries(fields.map(({ name }) => [name, written.elements[name].value]));
+let saved = false;
 
+const version = () => Number(form.dataset.etag);
 const label = (field) => field.closest("label").firstChild.textContent.trim();
-const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
-
-// Times are shown to the second, in UTC.
-const isTime = (field) => /_(from|to|at)$/.test(field.name);
-
-/** The value of a field as the API takes it; throws for what is no JSON. */
-function sent(field) {
-  const text = field.value;
-  switch (field.dataset.as) {
-    case "list": return lines(text);
-    case "number": return Number(text);
-    case "bool": return text === "true";
-    case "json": return text.trim() ? JSON.parse(text) : {};
-    default: return text === "" ? null : text;
-  }
-}
-
-/** A value of the API as its field shows it. */
-function shown(field, value) {
-  if (field.dataset.as === "list") return (value ?? []).join("\n");
-  if (field.dataset.as === "json") return JSON.stringify(value ?? {}, null, 2);
-  if (value === null || value === undefined) return "";
-  if (isTime(field)) return `${String(value).slice(0, 19)}Z`;
-  return String(value).replaceAll("\r\n", "\n");
-}
-
-/** Whether two texts of a field say the same to the API. */
-function equal(field, a, b) {
-  if (a === b) return true;
-  if (field.dataset.as === "number") return Number(a) === Number(b);
-  if (field.dataset.as === "list") return lines(a).join("\n") === lines(b).join("\n");
-  if (field.dataset.as === "json") {
-    try {
-      return JSON.stringify(JSON.parse(a || "{}")) === JSON.stringify(JSON.parse(b || "{}"));
-    } catch {
-      return false;
-    }
-  }
-  return a !== "" && b !== "" && isTime(field) ? Date.parse(a) === Date.parse(b) : false;
-}
-
+const equal = (field, a, b) => spelled(field, a) === spelled(field, b);
 const changed = () => fields.filter((field) => !equal(field, field.value, base[field.name]));
 
-function make(tag, text = "", className = "") {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  if (className) element.className = className;
-  return element;
+/** What a text of a field says, in one spelling: whether two say the same to the API. */
+function spelled(field, text) {
+  try {
+    return JSON.stringify("time" in field.dataset ? Date.parse(text) || text : (meant(field, text) ?? {}));
+  } catch {
+    return text;
+  }
 }
 
 function show() {
   const now = changed();
-  save.disabled = now.length === 0 || saving;
-  save.textContent = `Save as version ${version + 1}`;
-  state.textContent = now.length ? `Changed: ${now.map(label).join("; ")}` : "Nothing is changed yet.";
-  preview.hidden = now.length === 0;
+  save.disabled = now.length === 0;
+  save.textContent = `Save as version ${version() + 1}`;
+  const told = now.length ? `Changed: ${now.map(label).join("; ")}` : "Nothing is changed yet.";
+  document.getElementById("edit-state").textContent = told;
+  document.getElementById("preview").hidden = now.length === 0;
   const content = now.find((field) => field.name === "content");
   const text = document.getElementById("preview-text");
   text.hidden = !content;
-  if (content) sideBySide(text, base.content, content.value, [`Version ${version}`, `Version ${version + 1}, as you wrote it`]);
-  const rest = now.filter((field) => field !== content).map((field) => {
-    const line = make("p");
-    line.append(`${label(field)}: `, make("del", base[field.name].replaceAll("\n", ", ") || "nothing"), " → ", make("ins", field.value.replaceAll("\n", ", ") || "nothing"));
-    return line;
-  });
+  const titles = [`Version ${version()}`, `Version ${version() + 1}, as you wrote it`];
+  if (content) sideBySide(text, base.content, content.value, titles);
+  const mark = (tag, value) => make(tag, {}, value.replaceAll("\n", ", ") || "nothing");
+  const line = (field) => [`${label(field)}: `, mark("del", base[field.name]), " → ", mark("ins", field.value)];
+  const rest = now.filter((field) => field !== content).map((field) => make("p", {}, ...line(field)));
   document.getElementById("preview-fields").replaceChildren(...rest);
 }
 
@@ -91,28 +54,32 @@ form.addEventListener("input", () => {
 });
 
 /** Both sides of every field that both changed; what only they changed is taken, what only you changed stays. */
-function both(current) {
-  const theirs = { ...current.header, content: current.content ?? "" };
+async function both() {
+  const theirs = (await fetched())?.getElementById("edit");
+  if (!theirs) return notice("Nothing is saved: somebody else was quicker, and their version cannot be shown.", "bad");
+  const title = `Somebody saved version ${theirs.dataset.etag} while you were editing version ${version()}.`;
+  form.dataset.etag = theirs.dataset.etag;
   const disputed = [];
   const taken = [];
   for (const field of fields) {
-    const told = shown(field, theirs[field.name]);
+    const told = theirs.elements[field.name].value;
     const mine = !equal(field, field.value, base[field.name]);
-    const changedByThem = !equal(field, told, base[field.name]);
-    if (mine && changedByThem && !equal(field, field.value, told)) disputed.push([field, told, field.value]);
-    else if (changedByThem) {
+    if (mine && !equal(field, told, base[field.name]) && !equal(field, field.value, told)) {
+      disputed.push(...choice(field, told, field.value));
+    } else if (!mine && !equal(field, told, base[field.name])) {
       taken.push(label(field));
       field.value = told;
     }
     base[field.name] = told;
   }
-  clash.replaceChildren();
-  const title = make("h2", `Somebody saved version ${current.version} while you were editing version ${version}.`);
-  title.id = "clash-title";
-  clash.append(title, make("p", "Nothing is saved yet, and nothing is lost. Choose for each field, or write a text that joins both below; then save again.", "sub"));
-  if (taken.length) clash.append(make("p", `Changed by them alone, and taken over: ${taken.join("; ")}.`, "sub"));
-  version = current.version;
-  for (const [field, told, mine] of disputed) clash.append(...choice(field, told, mine));
+  const help = "Choose for each field, or write a text that joins both below; then save again.";
+  clash.replaceChildren(
+    make("h2", { id: "clash-title" }, title),
+    make("p", { className: "sub" }, `Nothing is saved yet, and nothing is lost. ${help}`),
+  );
+  const alone = `Changed by them alone, and taken over: ${taken.join("; ")}.`;
+  if (taken.length) clash.append(make("p", { className: "sub" }, alone));
+  clash.append(...disputed);
   clash.hidden = false;
   show();
   clash.focus();
@@ -120,65 +87,51 @@ function both(current) {
 }
 
 function choice(field, told, mine) {
-  const sides = make("div", "", "sides");
-  for (const [name, text] of [[`Theirs, version ${version}`, told], ["Yours", mine]]) {
-    const side = make("div");
-    const box = make("div", text || "nothing", "text");
-    box.tabIndex = 0;
-    side.append(make("h4", name), box);
-    sides.append(side);
-  }
-  const difference = make("div", "", "diff");
-  sideBySide(difference, told, mine, [`Theirs, version ${version}`, "Yours"]);
-  const actions = make("div", "", "row");
+  const names = [`Theirs, version ${version()}`, "Yours"];
+  const shown = make("div", { className: field.name === "content" ? "diff" : "sides" });
+  if (field.name === "content") sideBySide(shown, told, mine, names);
+  else shown.append(...[told, mine].map((text, at) => side(names[at], text)));
   const options = [["Take theirs", told], ["Keep mine", mine]];
-  if (field.name === "content" || field.dataset.as === "list") options.push(["Put both below each other", `${told}\n${mine}`]);
-  for (const [words, text] of options) {
-    const button = make("button", words);
-    button.type = "button";
-    button.setAttribute("aria-pressed", String(text === mine));
-    button.onclick = () => {
-      for (const other of actions.children) other.setAttribute("aria-pressed", String(other === button));
-      field.value = field.dataset.as === "list" ? [...new Set(lines(text))].join("\n") : text;
+  const list = field.dataset.type === "lines";
+  if (field.name === "content" || list) options.push(["Put both below each other", `${told}\n${mine}`]);
+  const actions = make("div", { className: "segmented" }, ...options.map(([words, text]) => {
+    const choose = ({ target }) => {
+      for (const other of actions.children) other.ariaPressed = String(other === target);
+      field.value = list ? [...new Set(meant(field, text))].join("\n") : text;
       show();
     };
-    actions.append(button);
-  }
-  actions.className = "segmented";
-  return [make("h3", label(field)), ...(field.name === "content" ? [difference] : [sides]), actions];
+    return button(words, choose, { ariaPressed: String(text === mine) });
+  }));
+  return [make("h3", {}, label(field)), shown, actions];
+}
+
+function side(name, text) {
+  return make("div", {}, make("h4", {}, name), make("div", { className: "text", tabIndex: 0 }, text || "nothing"));
 }
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const body = {};
-  for (const field of changed()) {
-    try {
-      body[field.name] = sent(field);
-      field.removeAttribute("aria-invalid");
-    } catch (error) {
-      field.setAttribute("aria-invalid", "true");
-      field.focus();
-      return notice(`${label(field)}: this is not JSON: ${error.message}`, "bad");
-    }
-  }
-  if (!Object.keys(body).length) return notice("Nothing is changed, so there is nothing to save.", "calm");
-  const reason = document.getElementById("reason").value;
-  if (reason) body.reason = reason;
-  saving = true;
-  save.disabled = true;
-  try {
-    await call("PATCH", `/api/memories/${form.dataset.memory}`, body, { etag: version, quiet: true });
-    location.href = address(`/ui/memories/${form.dataset.memory}`);
-  } catch (error) {
-    saving = false;
-    if (error.status === 412 && error.problem.current) both(error.problem.current);
-    else {
-      notice(error.message, "bad");
-      show();
-    }
-  }
+  const now = changed();
+  if (!now.length) return notice("Nothing is changed, so there is nothing to save.", "calm");
+  const body = valuesOf(form, [...now, form.elements.reason]);
+  if (!body) return;
+  // What was emptied is taken away.
+  for (const field of now) body[field.name] ??= field.dataset.type === "json" ? {} : null;
+  await act(form, body);
+  if (!saved) show();
 });
 
-window.addEventListener("beforeunload", (event) => {
-  if (!saving && changed().length) event.preventDefault();
+form.addEventListener("refused", (event) => {
+  if (event.detail.status !== 412) return;
+  event.preventDefault();
+  both();
 });
+
+form.addEventListener("done", () => { saved = true; });
+
+window.addEventListener("beforeunload", (event) => {
+  if (!saved && changed().length) event.preventDefault();
+});
+
+if (changed().length) show();
+

@@ -1,15 +1,8 @@
-// Choosing a part of the axis with the pointer. What was chosen goes into the address, and the server draws it: the table
-// below is always that of the address, with or without this script.
-import { notice, refresh } from "./page.js";
-
+// Choosing a part of the axis with the pointer: it goes into the fields of the filter, which is sent.
 const SMALLEST = 4;
 let from = null;
 
-function plotOf(event) {
-  return event.target.closest?.("#timeline-plot");
-}
-
-/** Where the pointer is, from 0 to 1. */
+/** Where the pointer is on the axis, from 0 to 1. */
 function share(plot, event) {
   const box = plot.getBoundingClientRect();
   return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
@@ -22,9 +15,8 @@ function paint(begin, end) {
 }
 
 document.addEventListener("pointerdown", (event) => {
-  const plot = plotOf(event);
-  if (!plot || event.button) return;
-  from = { plot, at: share(plot, event), x: event.clientX };
+  const plot = event.target.closest?.("#timeline-plot");
+  if (plot && !event.button) from = { plot, at: share(plot, event), x: event.clientX };
 });
 
 document.addEventListener("pointermove", (event) => {
@@ -36,26 +28,17 @@ document.addEventListener("pointercancel", () => {
   from = null;
 });
 
-document.addEventListener("pointerup", async (event) => {
+document.addEventListener("pointerup", (event) => {
   if (!from) return;
   const { plot, at, x } = from;
   const to = share(plot, event);
   from = null;
   if (Math.abs(event.clientX - x) < SMALLEST) return paint(0, 0);
   const [begin, end] = [plot.dataset.begin, plot.dataset.end].map((time) => Date.parse(time));
-  const time = (part) => new Date(begin + part * (end - begin)).toISOString();
-  const url = new URL(location.href);
-  url.searchParams.delete("cursor");
-  url.searchParams.set("from", time(Math.min(at, to)));
+  const time = (part) => new Date(begin + part * (end - begin)).toISOString().slice(0, -1);
+  const form = document.getElementById("timeline-filter");
+  form.elements.from.value = time(Math.min(at, to));
   // The axis ends with the last of what happened; a millisecond is less than the server counts in.
-  if (Math.max(at, to) < 1) url.searchParams.set("to", time(Math.max(at, to)));
-  else url.searchParams.delete("to");
-  history.pushState(null, "", url);
-  await show(url);
+  form.elements.to.value = Math.max(at, to) < 1 ? time(Math.max(at, to)) : "";
+  form.requestSubmit();
 });
-
-async function show(url) {
-  if (!(await refresh(["timeline", "timeline-filter"], url))) notice("This part of the timeline cannot be shown; load the page again.", "bad");
-}
-
-addEventListener("popstate", () => show(location.href));

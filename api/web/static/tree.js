@@ -1,17 +1,19 @@
 // The tree of a run: fetches its cards, draws them, steps through time, opens nodes, grows while the run goes on.
-import { address, call, live, localise, refresh } from "./page.js";
+import { address, call, live, refresh } from "./page.js";
 import { ROOT, foldedAtFirst, grow, neighbour, place, shapeOf } from "./tree_layout.js";
 import { View } from "./tree_view.js";
 
-const stage = document.getElementById("tree");
+const part = (id) => document.getElementById(id);
+const stage = part("tree");
 const { run } = stage.dataset;
 const page = `/ui/runs/${encodeURIComponent(run)}/tree`;
-const slider = document.getElementById("step");
+const slider = part("step");
 const GROWING = ["node.backed_up", "task.opened", "task.closed", "span.pruned", "span.recalled", "tool.call", "tool.result", "step.completed"];
 const ENDED = ["run.finished", "run.failed", "run.cancelled"];
 const AGAIN_MS = 250;
 const SCRUB_MS = 80;
 const KEPT = 40;
+const NEARER = 1.25;
 
 let whole = null;
 let nodes = new Map();
@@ -20,44 +22,44 @@ let folded = null;
 let shape = "right";
 let chosen = null;
 let index = 0;
-let asked = null;
 let planned = 0;
 const known = new Map();
 const view = new View(stage, { onPick: open, onFold: toggle, onWidth: reshape });
 
 /* ---- what is shown ---- */
 
+/** The number of the event behind which the tree is shown; null for the tree as it is now. */
 function atNow() {
-  const stop = whole.stops[index];
-  return index >= whole.stops.length - 1 || !stop ? null : stop.seq;
+  return index >= whole.stops.length - 1 ? null : whole.stops[index].seq;
 }
 
-function draw() {
+/** Take the cards of that time, and draw them. */
+function shown() {
   const seq = atNow();
   const cards = (seq === null ? whole.nodes : known.get(seq)) ?? whole.nodes;
   nodes = grow(seq === null ? whole.root : { ...whole.root, note: "" }, cards, seq ?? Infinity);
   folded ??= foldedAtFirst(nodes);
-  shape = shapeOf(whole.kind, stage.clientWidth || innerWidth);
-  places = place(nodes, folded, whole.kind, shape);
   if (!nodes.has(chosen)) chosen = null;
-  view.show(places, { kind: whole.kind, shape, folded, chosen });
-  tell();
+  draw();
 }
 
-function tell() {
+function draw() {
+  shape = shapeOf(whole.kind, stage.clientWidth || innerWidth);
+  places = place(nodes, folded, whole.kind, shape);
+  view.show(places, { kind: whole.kind, shape, folded, chosen });
   const hidden = nodes.size - places.size;
-  const name = whole.kind === "thread" ? "tasks" : "answers";
-  document.getElementById("tree-words").textContent = `${nodes.size - 1} ${name}${hidden ? `, ${hidden} in closed branches` : ""}`;
-  document.getElementById("unfold").textContent = folded.size > 0 ? "Open all" : "Close all";
+  const count = `${nodes.size - 1} ${whole.kind === "thread" ? "tasks" : "answers"}`;
+  part("tree-words").textContent = `${count}${hidden ? `, ${hidden} in closed branches` : ""}`;
+  part("unfold").textContent = folded.size > 0 ? "Open all" : "Close all";
   stage.setAttribute("role", "tree");
-  stage.setAttribute("aria-label", `${nodes.size - 1} ${name} of the run; the same stands as a table below`);
+  stage.ariaLabel = `${count} of the run; the same stands as a table below`;
 }
 
 function reshape(width) {
   if (whole === null) return;
   const other = shapeOf(whole.kind, width) !== shape;
   if (other) draw();
-  if (!other && view.moved) return;
+  if (!other && view.free) return;
   view.fit();
   if (chosen) view.choose(chosen);
 }
@@ -79,12 +81,12 @@ function toggleAll() {
 
 function address_of(more = {}) {
   const query = new URLSearchParams(Object.entries({ at: atNow(), node: chosen || null, ...more }).filter(([, value]) => value !== null));
-  return `${page}${query.size ? `?${query}` : ""}`;
+  return address(`${page}${query.size ? `?${query}` : ""}`);
 }
 
-async function open(id) {
+function open(id) {
   choose(id);
-  await show();
+  return show();
 }
 
 function choose(id) {
@@ -92,30 +94,17 @@ function choose(id) {
   view.choose(id);
 }
 
+/** The chosen node with its words beside the drawing. */
 async function show() {
-  asked?.abort();
-  history.replaceState(null, "", address(address_of()));
-  const panel = document.getElementById("node");
-  if (!chosen) {
-    panel.hidden = true;
-    return;
-  }
-  asked = new AbortController();
-  panel.setAttribute("aria-busy", "true");
-  try {
-    const reply = await fetch(address(address_of({ part: "node" })), { headers: { Accept: "text/html" }, signal: asked.signal });
-    if (!reply.ok) return;
-    const fresh = new DOMParser().parseFromString(await reply.text(), "text/html").getElementById("node");
-    localise(fresh);
-    document.getElementById("node").replaceWith(document.adoptNode(fresh));
-  } catch (error) {
-    if (error.name !== "AbortError") throw error;
-  } finally {
-    panel.removeAttribute("aria-busy");
-  }
+  history.replaceState(null, "", address_of());
+  const asked = address_of({ part: "node" });
+  if (chosen) await refresh(["node"], asked);
+  else part("node").hidden = true;
+  // Another one was chosen meanwhile, and may have been answered before.
+  if (asked !== address_of({ part: "node" })) await show();
 }
 
-document.getElementById("tree-side").addEventListener("click", (event) => {
+part("tree-side").addEventListener("click", (event) => {
   const link = event.target.closest("#node a");
   if (!link) return;
   const target = new URL(link.href);
@@ -125,8 +114,7 @@ document.getElementById("tree-side").addEventListener("click", (event) => {
   if (at !== (atNow() === null ? null : String(atNow()))) step(stopAt(at));
   const id = target.searchParams.get("node");
   unfoldTo(id);
-  choose(id);
-  show();
+  open(id);
   if (!id) stage.focus({ preventScroll: true });
 });
 
@@ -139,19 +127,17 @@ function unfoldTo(id) {
 /* ---- time ---- */
 
 function stopAt(at) {
-  if (at === null || at === "") return whole.stops.length - 1;
-  const found = whole.stops.findIndex((stop) => stop.seq >= Number(at));
+  const found = at ? whole.stops.findIndex((stop) => stop.seq >= Number(at)) : -1;
   return found < 0 ? whole.stops.length - 1 : found;
 }
 
 function step(to) {
   index = Math.min(Math.max(to, 0), whole.stops.length - 1);
   mark();
-  draw();
-  const seq = atNow();
-  history.replaceState(null, "", address(address_of()));
+  shown();
+  history.replaceState(null, "", address_of());
   clearTimeout(planned);
-  planned = setTimeout(() => settle(seq), SCRUB_MS);
+  planned = setTimeout(settle, SCRUB_MS, atNow());
 }
 
 // What a node looked like then is told by the server, and kept: the past does not change.
@@ -160,43 +146,33 @@ async function settle(seq) {
     const reply = await call("GET", `${page}?part=cards&at=${seq}`, undefined, { quiet: true });
     known.set(seq, reply.body.nodes);
     if (known.size > KEPT) known.delete(known.keys().next().value);
-    if (seq === atNow()) draw();
+    if (seq === atNow()) shown();
   }
   if (chosen && seq === atNow()) await show();
 }
 
 function mark() {
-  const scrub = document.getElementById("scrub");
-  scrub.hidden = whole.stops.length < 2;
-  slider.max = String(whole.stops.length);
+  const { stops } = whole;
+  part("scrub").hidden = stops.length < 2;
+  slider.max = String(stops.length);
   slider.value = String(index + 1);
-  const stop = whole.stops[index];
-  const words = stop ? `${index + 1} of ${whole.stops.length} · ${stop.words}` : "";
+  const words = stops.length ? `${index + 1} of ${stops.length} · ${stops[index].words}` : "";
   slider.setAttribute("aria-valuetext", words);
-  document.getElementById("step-words").textContent = words;
-  document.dispatchEvent(new CustomEvent("tree:step", { detail: { stops: whole.stops, index } }));
+  part("step-words").textContent = words;
+  document.dispatchEvent(new CustomEvent("tree:step", { detail: { stops, index } }));
 }
 
 slider.addEventListener("input", () => step(Number(slider.value) - 1));
-document.getElementById("earlier").addEventListener("click", () => step(index - 1));
-document.getElementById("later").addEventListener("click", () => step(index + 1));
+part("earlier").addEventListener("click", () => step(index - 1));
+part("later").addEventListener("click", () => step(index + 1));
 document.addEventListener("tree:ask", () => whole && mark());
 document.addEventListener("tree:pick", (event) => step(event.detail));
 
-/* ---- keys ---- */
+/* ---- keys: those of the drawing; its buttons name their own ---- */
 
 stage.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const acts = {
-    Enter: () => chosen && show(),
-    Escape: () => { choose(null); show(); },
-    c: () => toggle(chosen ?? ROOT),
-    x: toggleAll,
-    "+": () => view.zoom(1.25),
-    "=": () => view.zoom(1.25),
-    "-": () => view.zoom(0.8),
-    0: () => view.fit(),
-  };
+  const acts = { Enter: () => chosen && show(), Escape: () => open(null), c: () => toggle(chosen ?? ROOT) };
   if (event.key.startsWith("Arrow")) choose(chosen === null ? ROOT : neighbour(places, chosen, event.key, shape));
   else if (acts[event.key]) acts[event.key]();
   else return;
@@ -209,10 +185,10 @@ document.addEventListener("keydown", (event) => {
   step(index + (event.key === "ArrowRight" ? 1 : -1));
   event.preventDefault();
 });
-document.getElementById("nearer").addEventListener("click", () => view.zoom(1.25));
-document.getElementById("further").addEventListener("click", () => view.zoom(0.8));
-document.getElementById("fit").addEventListener("click", () => view.fit());
-document.getElementById("unfold").addEventListener("click", toggleAll);
+part("nearer").addEventListener("click", () => view.zoom(NEARER));
+part("further").addEventListener("click", () => view.zoom(1 / NEARER));
+part("fit").addEventListener("click", () => view.fit());
+part("unfold").addEventListener("click", toggleAll);
 
 /* ---- growing ---- */
 
@@ -221,57 +197,47 @@ async function load() {
   const atEnd = whole === null || index >= whole.stops.length - 1;
   const larger = whole === null || reply.body.nodes.length !== whole.nodes.length;
   whole = reply.body;
-  if (atEnd) index = whole.stops.length - 1;
+  if (atEnd) index = Math.max(0, whole.stops.length - 1);
   mark();
-  if (atEnd || larger) draw();
+  if (atEnd || larger) shown();
 }
 
 function follow() {
-  let waiting = false;
-  let again = false;
-  async function later() {
-    if (waiting) {
-      again = true;
-      return;
-    }
-    waiting = true;
-    await new Promise((done) => setTimeout(done, AGAIN_MS));
-    try {
+  let wanted = 0;
+  let reading = null;
+  // One reading at a time; what happens meanwhile is in the next one.
+  async function read() {
+    for (let had = 0; had < wanted; ) {
+      await new Promise((done) => { setTimeout(done, AGAIN_MS); });
+      had = wanted;
       await load();
-      if (!view.moved) view.fit();
-      await refresh(["list"], address(address_of()));
-    } finally {
-      waiting = false;
-      if (again) {
-        again = false;
-        later();
-      }
+      if (!view.free) view.fit();
+      await refresh(["list"], address_of());
     }
+    reading = null;
   }
   live(address(`/api/runs/${run}/stream?after=${whole.last}`), (event) => {
-    if (!ENDED.includes(event.type)) {
-      later();
-      return true;
-    }
-    later().then(() => refresh(["head"], address(address_of())));
-    return false;
-  }, { types: [...GROWING, ...ENDED], onEnd: () => {} });
+    wanted += 1;
+    reading ??= read();
+    if (ENDED.includes(event.type)) reading.then(() => refresh(["head"], address_of()));
+    return !ENDED.includes(event.type);
+  }, { types: [...GROWING, ...ENDED] });
 }
 
-if (stage.dataset.waiting === "yes") document.getElementById("tree-words").textContent = "Reading a large tree …";
+const { at, node, waiting } = stage.dataset;
+if (waiting === "yes") part("tree-words").textContent = "Reading a large tree …";
 await load();
-if (stage.dataset.waiting === "yes") refresh(["list", "steps"], address(address_of()));
-const first = stage.dataset.at;
-if (first) {
-  index = stopAt(first);
+if (at) {
+  index = stopAt(at);
   mark();
-  draw();
+  shown();
   settle(atNow());
 }
 view.fit();
-if (stage.dataset.node) {
-  unfoldTo(stage.dataset.node);
-  choose(stage.dataset.node);
-  if (document.getElementById("node").hidden) show();
+if (node) {
+  unfoldTo(node);
+  choose(node);
+  if (part("node").hidden) show();
 }
+if (waiting === "yes") refresh(["list", "steps"], address_of({ part: "whole" }));
 if (stage.dataset.live === "yes") follow();

@@ -1,35 +1,38 @@
 // The drawing: shows the part of a tree that is in view, moves to new places, pans and zooms.
-import { card, curve, remark, svg } from "./tree_card.js";
+import { make } from "./dom.js";
+import { card, curve } from "./tree_card.js";
 import { ROOT, SIZES, below, box } from "./tree_layout.js";
 
 const NEAREST = 2;
 const FURTHEST = 0.12;
 const READABLE = 0.5;
-const MOVING_MS = 220;
+const MOVING = { duration: 220, easing: "ease-out" };
 const MARGIN = 120;
 const EDGE = 48;
 const LOWEST = 288;
 const HIGHEST = 0.76;
+const CLICK = 4;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class View {
-  /** Draws into an svg element. `onPick(id)` when a node is clicked, `onFold(id)` when its branch is,
-   *  `onWidth(width)` when the stage has another one. */
+  /** Draws into an element. `onPick(id)` when a node is clicked, `onFold(id)` when its branch is, `onWidth(width)` when
+   *  the stage has another one. */
   constructor(stage, { onPick, onFold, onWidth }) {
     this.stage = stage;
     this.width = 0;
     this.kind = "thread";
     this.places = new Map();
-    this.folded = new Set();
     this.chosen = null;
     this.at = { x: 24, y: 0, k: 1 };
-    this.cards = new Map();
-    this.lines = svg("g", { class: "edges", "aria-hidden": "true" });
-    this.remarks = svg("g", { class: "remarks" });
-    this.nodes = svg("g", { role: "presentation" });
-    this.world = svg("g", { role: "presentation" }, this.lines, this.remarks, this.nodes);
     this.drawn = new Map();
     this.planned = 0;
+    const svg = (name) => document.createElementNS("http://www.w3.org/2000/svg", name);
+    this.lines = svg("svg");
+    this.lines.setAttribute("aria-hidden", "true");
+    this.paths = { plain: svg("path"), gone: svg("path"), best: svg("path") };
+    for (const [name, path] of Object.entries(this.paths)) path.setAttribute("class", name);
+    this.lines.append(...Object.values(this.paths));
+    this.world = make("div", { className: "world", role: "presentation" }, this.lines);
     stage.replaceChildren(this.world);
     this.follow(onPick, onFold);
     new ResizeObserver(() => {
@@ -38,8 +41,7 @@ export class View {
       if (width === 0) return;
       if (this.width && width !== this.width) {
         this.at.x += (width - this.width) / 2;
-        const at = this.goal?.get(this.chosen);
-        if (at) this.reveal(at);
+        this.reveal(this.chosen);
         onWidth(width);
       }
       this.width = width;
@@ -47,102 +49,83 @@ export class View {
     }).observe(stage);
   }
 
-  /** Show these places, moving there from the ones before. */
+  /** Show these places; cards move there from the ones before. */
   show(places, { kind, shape, folded, chosen }) {
     const before = this.places;
-    [this.kind, this.shape, this.folded, this.chosen, this.goal] = [kind, shape, folded, chosen, places];
-    this.most = Math.max(1, ...[...places.values()].map((at) => at.node.visits ?? 1));
+    Object.assign(this, { places, kind, shape, folded, chosen });
+    this.most = 1;
+    for (const { node } of places.values()) this.most = Math.max(this.most, node.visits ?? 1);
+    for (const element of this.drawn.values()) element.remove();
     this.drawn.clear();
-    this.nodes.replaceChildren();
-    const begin = performance.now();
-    cancelAnimationFrame(this.moving);
-    if (still.matches || before.size === 0 || places.size > 600) {
-      this.places = places;
-      this.paint();
-      return;
-    }
-    const from = new Map();
-    for (const [id, to] of places) {
+    this.paint();
+    if (still.matches || before.size === 0) return;
+    for (const [id, element] of this.drawn) {
       let known = id;
       while (known !== null && !before.has(known)) known = places.get(known)?.parent ?? null;
-      from.set(id, before.get(known) ?? to);
+      if (before.has(known)) element.animate({ transform: [this.moved(before.get(known)), this.moved(places.get(id))] }, MOVING);
     }
-    const frame = (now) => {
-      const share = Math.min(1, (now - begin) / MOVING_MS);
-      const eased = 1 - (1 - share) ** 3;
-      this.places = new Map();
-      for (const [id, to] of places) {
-        const start = from.get(id);
-        this.places.set(id, { ...to, x: start.x + (to.x - start.x) * eased, y: start.y + (to.y - start.y) * eased });
-      }
-      if (share === 1) this.places = places;
-      else this.moving = requestAnimationFrame(frame);
-      this.paint();
-    };
-    frame(begin);
+    this.lines.animate({ opacity: [0, 1] }, MOVING);
+  }
+
+  /** The transform that puts a card in its place. */
+  moved({ x, y }) {
+    return `translate(${x}px,${y - SIZES[this.kind].height / 2}px)`;
   }
 
   /** Draw what is in view. */
   paint() {
-    const { width, height } = this.stage.getBoundingClientRect();
+    const { clientWidth: width, clientHeight: height } = this.stage;
     const { x, y, k } = this.at;
-    this.world.setAttribute("transform", `translate(${x},${y}) scale(${k})`);
+    this.world.style.transform = `translate(${x}px,${y}px) scale(${k})`;
     this.stage.classList.toggle("far", k < READABLE);
+    this.stage.classList.toggle("down", this.shape === "down");
     const size = SIZES[this.kind];
-    const seen = { left: (-x - MARGIN) / k, top: (-y - MARGIN) / k, right: (width - x + MARGIN) / k, bottom: (height - y + MARGIN) / k };
+    const seen = { left: (-x - MARGIN) / k - size.width, top: (-y - MARGIN) / k - size.height, right: (width - x + MARGIN) / k, bottom: (height - y + MARGIN) / k + size.height };
     const wanted = new Set();
-    const [lines, remarks] = [[], []];
+    const lines = { plain: "", gone: "", best: "" };
     for (const [id, at] of this.places) {
+      if (at.y > seen.top && at.y < seen.bottom && at.x > seen.left && at.x < seen.right) wanted.add(id);
       const from = this.places.get(at.parent);
-      const inView = at.y + size.height > seen.top && at.y - size.height < seen.bottom;
-      if (inView && at.x < seen.right && at.x + size.width > seen.left) wanted.add(id);
-      if (!from) continue;
-      const crosses = Math.max(at.y, from.y) > seen.top && Math.min(at.y, from.y) < seen.bottom;
-      if (crosses && Math.min(at.x, from.x) < seen.right && Math.max(at.x, from.x) + size.width > seen.left) {
-        lines.push(svg("path", { d: curve(from, at, this.kind, this.shape), class: [at.node.best && "best", at.node.live === false && "gone"].filter(Boolean).join(" ") || null }));
-        const said = inView && k >= READABLE && this.shape === "down" ? remark(at.node) : null;
-        if (said) {
-          said.setAttribute("transform", `translate(${at.x},${at.y})`);
-          remarks.push(said);
-        }
-      }
+      if (!from || Math.max(at.y, from.y) < seen.top || Math.min(at.y, from.y) > seen.bottom) continue;
+      if (Math.max(at.x, from.x) < seen.left || Math.min(at.x, from.x) > seen.right) continue;
+      lines[at.node.best ? "best" : at.node.live === false ? "gone" : "plain"] += curve(from, at, this.kind, this.shape);
     }
-    this.lines.replaceChildren(...lines);
-    this.remarks.replaceChildren(...remarks);
-    for (const [id, group] of this.drawn) {
+    for (const [name, path] of Object.entries(this.paths)) path.setAttribute("d", lines[name]);
+    for (const [id, element] of this.drawn) {
       if (wanted.has(id)) continue;
-      group.remove();
+      element.remove();
       this.drawn.delete(id);
     }
+    const fresh = [];
     for (const id of wanted) {
+      if (this.drawn.has(id)) continue;
       const at = this.places.get(id);
-      let group = this.drawn.get(id);
-      if (!group) {
-        group = card(at.node, this.kind, { shape: this.shape, most: this.most, folded: this.folded.has(id) ? below(at.node) : 0, chosen: id === this.chosen });
-        group.setAttribute("aria-level", at.depth + 1);
-        this.drawn.set(id, group);
-        this.nodes.append(group);
-      }
-      group.setAttribute("transform", `translate(${at.x},${at.y})`);
+      const element = card(at.node, this.kind, { most: this.most, folded: this.folded.has(id) ? below(at.node) : 0, chosen: id === this.chosen });
+      element.ariaLevel = at.depth + 1;
+      element.style.transform = this.moved(at);
+      this.drawn.set(id, element);
+      fresh.push(element);
     }
+    this.world.append(...fresh);
     if (this.drawn.has(this.chosen)) this.stage.setAttribute("aria-activedescendant", `tree-node-${this.chosen}`);
     else this.stage.removeAttribute("aria-activedescendant");
   }
 
   /** Mark a node and bring it into view. */
-  choose(id, { near = true } = {}) {
-    for (const [of, group] of this.drawn) {
-      group.classList.toggle("chosen", of === id);
-      group.setAttribute("aria-selected", String(of === id));
-    }
+  choose(id) {
     this.chosen = id;
-    const at = (this.goal ?? this.places).get(id);
-    if (at && near) this.reveal(at);
+    for (const [of, element] of this.drawn) {
+      element.classList.toggle("chosen", of === id);
+      element.ariaSelected = String(of === id);
+    }
+    this.reveal(id);
     this.soon();
   }
 
-  reveal(at) {
-    const { width, height } = this.stage.getBoundingClientRect();
+  reveal(id) {
+    const at = this.places.get(id);
+    if (!at) return;
+    const { clientWidth: width, clientHeight: height } = this.stage;
     const size = SIZES[this.kind];
     const { k } = this.at;
     const [left, top] = [at.x * k + this.at.x, (at.y - size.height / 2) * k + this.at.y];
@@ -155,33 +138,30 @@ export class View {
 
   /** Show the whole tree, or as much of it from its root on as can be read. The stage is as high as that needs. */
   fit() {
-    this.moved = false;
-    const all = this.goal ?? this.places;
-    const { width } = this.stage.getBoundingClientRect();
-    if (all.size === 0 || width === 0) return;
-    const around = box(all, this.kind);
+    this.free = false;
+    const { clientWidth: width } = this.stage;
+    const root = this.places.get(ROOT);
+    if (!root || width === 0) return;
+    const around = box(this.places, this.kind);
     const [wide, high] = [around.right - around.left, around.bottom - around.top];
-    const least = this.shape === "outline" ? Math.min(1, width / 340) : 0.64;
+    const least = this.shape === "outline" ? Math.min(1, width / 340) : 0.8;
     const most = Math.max(HIGHEST * innerHeight, 352);
-    const whole = Math.min((width - 40) / wide, (most - 2 * EDGE) / high, 1);
-    const k = Math.max(whole, least);
+    const k = Math.max(Math.min((width - 40) / wide, (most - 2 * EDGE) / high, 1), least);
     this.stage.style.height = `${Math.min(most, Math.max(LOWEST, high * k + 2 * EDGE))}px`;
     // Beside an opened node it is as high as that.
-    const { height } = this.stage.getBoundingClientRect();
-    const root = all.get(ROOT);
-    const fitsIn = { x: wide * k <= width - 40, y: high * k <= height - EDGE };
-    const size = SIZES[this.kind];
-    const centre = { x: (width - k * (around.left + around.right)) / 2, y: (height - k * (around.top + around.bottom)) / 2 };
-    const start = this.shape === "down" ? { x: width / 2 - k * (root.x + size.width / 2), y: EDGE - k * around.top } : { x: 20 - k * around.left, y: height / 2 - k * root.y };
-    if (this.shape === "outline") start.y = EDGE - k * around.top;
-    this.at = { k, x: fitsIn.x ? centre.x : start.x, y: fitsIn.y ? centre.y : start.y };
+    const { clientHeight: height } = this.stage;
+    const begin = { x: 20 - k * around.left, y: EDGE - k * around.top };
+    if (this.shape === "down") begin.x = width / 2 - k * (root.x + SIZES[this.kind].width / 2);
+    if (this.shape === "right") begin.y = height / 2 - k * root.y;
+    const x = wide * k <= width - 40 ? (width - k * (around.left + around.right)) / 2 : begin.x;
+    const y = high * k <= height - EDGE ? (height - k * (around.top + around.bottom)) / 2 : begin.y;
+    this.at = { k, x, y };
     this.soon();
   }
 
-  zoom(factor, point) {
-    this.moved = true;
-    const { width, height } = this.stage.getBoundingClientRect();
-    const [px, py] = point ?? [width / 2, height / 2];
+  /** Nearer or further around a point of the stage, or around its middle. */
+  zoom(factor, [px, py] = [this.stage.clientWidth / 2, this.stage.clientHeight / 2]) {
+    this.free = true;
     const k = Math.min(NEAREST, Math.max(FURTHEST, this.at.k * factor));
     const grown = k / this.at.k;
     this.at = { k, x: px - (px - this.at.x) * grown, y: py - (py - this.at.y) * grown };
@@ -189,8 +169,7 @@ export class View {
   }
 
   soon() {
-    if (this.planned) return;
-    this.planned = requestAnimationFrame(() => {
+    this.planned ||= requestAnimationFrame(() => {
       this.planned = 0;
       this.paint();
     });
@@ -204,44 +183,43 @@ export class View {
       const frame = this.stage.getBoundingClientRect();
       return [event.clientX - frame.left, event.clientY - frame.top];
     };
-    this.stage.addEventListener("pointerdown", (event) => {
+    const on = (type, act) => this.stage.addEventListener(type, act, { passive: false });
+    on("pointerdown", (event) => {
       if (event.button !== 0) return;
       held.set(event.pointerId, place(event));
-      moved = 0;
-      apart = 0;
+      [moved, apart] = [0, 0];
     });
-    this.stage.addEventListener("pointermove", (event) => {
+    on("pointermove", (event) => {
       const before = held.get(event.pointerId);
       if (!before) return;
       const now = place(event);
       held.set(event.pointerId, now);
+      moved += Math.hypot(now[0] - before[0], now[1] - before[1]);
       if (held.size === 2) {
         const [[ax, ay], [bx, by]] = held.values();
         const wide = Math.hypot(ax - bx, ay - by);
         if (apart) this.zoom(wide / apart, [(ax + bx) / 2, (ay + by) / 2]);
         apart = wide;
-        moved = 9;
         return;
       }
-      moved += Math.abs(now[0] - before[0]) + Math.abs(now[1] - before[1]);
-      if (moved > 4 && !this.stage.hasPointerCapture(event.pointerId)) this.stage.setPointerCapture(event.pointerId);
-      this.moved = true;
+      if (moved > CLICK) this.stage.setPointerCapture(event.pointerId);
+      this.free = true;
       this.at.x += now[0] - before[0];
       this.at.y += now[1] - before[1];
       this.soon();
     });
-    for (const end of ["pointerup", "pointercancel"]) this.stage.addEventListener(end, (event) => held.delete(event.pointerId));
-    this.stage.addEventListener("click", (event) => {
-      if (moved > 4) return;
-      const fold = event.target.closest("[data-fold]");
-      const picked = event.target.closest("[data-id]");
+    for (const end of ["pointerup", "pointercancel"]) on(end, (event) => held.delete(event.pointerId));
+    on("click", ({ target }) => {
+      if (moved > CLICK) return;
+      const fold = target.closest("[data-fold]");
+      const picked = target.closest("[data-id]");
       if (fold) onFold(fold.dataset.fold);
       else if (picked) onPick(picked.dataset.id);
     });
-    this.stage.addEventListener("wheel", (event) => {
+    on("wheel", (event) => {
       if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
       this.zoom(Math.exp(-event.deltaY / 300), place(event));
-    }, { passive: false });
+    });
   }
 }

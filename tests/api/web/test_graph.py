@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from api.web.pages.graph import MOST_NODES
+from api.web.pages.graph import LISTED, MOST_NODES
 from tests.api.conftest import Served, serving
 from tests.api.web.conftest import remember
 from tests.browsing import check_page
@@ -124,6 +127,27 @@ def test_a_drawing_has_at_most_300_nodes(served: Served, crowd: str) -> None:
     assert told["truncated"]
 
 
+def test_the_table_of_a_large_drawing_comes_in_pages(served: Served, crowd: str) -> None:
+    listed: list[str] = []
+    path = f"?memory={crowd}&hops=3"
+    while path:
+        text = served.http.get(f"/ui/graph{path}", headers=HTML).text
+        rows = re.findall(r'<td class="main"><a href="[^"]*memory=(mem_\w+)', text)
+        assert 0 < len(rows) <= LISTED
+        listed += rows
+        further = re.search(r'href="(\?[^"]*)#graph-table" rel="next"', text)
+        path = html.unescape(further[1]) if further else ""
+    assert listed == [edge["memory"] for edge in view(served, memory=crowd, hops=3)["graph"]["edges"]]
+
+
+def test_filters_do_not_take_anything_from_the_drawing(served: Served, known: dict[str, dict[str, Any]]) -> None:
+    start = known["quay"]["id"]
+    text = served.http.get("/ui/graph", params={"memory": start, "kind": "note"}, headers=HTML).text
+    found = re.search(r"data-told='([^']*)'", text)
+    assert found is not None
+    assert json.loads(found[1])["graph"] == view(served, memory=start)["graph"]
+
+
 def test_without_a_selection_it_says_where_to_begin(served: Served, known: dict[str, dict[str, Any]]) -> None:
     told = view(served)
     assert told["entities"][0]["name"] == "west quay"
@@ -185,10 +209,14 @@ def test_clicking_a_memory_shows_it_and_brings_in_what_is_around_it(
     page.goto(f"/ui/graph?memory={known['quay']['id']}&hops=1")
     expect(page.locator("#graph[data-nodes]")).to_be_attached()
     assert node(page, far["id"]) is None
+    before = page.evaluate(PLACES)
     click(page, near["id"])
     expect(page.locator("#graph-panel h2")).to_have_text("By the quay")
     expect(page.locator("#graph-table")).to_contain_text("Pump")
+    expect(page.locator("#graph")).not_to_have_attribute("data-nodes", str(len(before)))
     assert node(page, far["id"]) is not None
+    after = page.evaluate(PLACES)
+    assert {name: after[name] for name in before} == before, "what was there keeps its place"
     assert f"with={near['id']}" in page.url
     assert page.title() != "taken over"
     page.reload()
@@ -207,6 +235,11 @@ def test_a_kind_that_is_switched_off_goes_from_drawing_and_table(
     assert node(page, known["crane"]["id"]) == "hidden"
     assert "kind=fact" in page.url
     assert "kind=note" not in page.url
+    places = page.evaluate(PLACES)
+    page.reload()
+    expect(page.locator("#graph[data-nodes]")).to_be_attached()
+    assert page.evaluate(PLACES) == places, "the same graph looks the same"
+    assert node(page, known["crane"]["id"]) == "hidden"
 
 
 @pytest.mark.browser
@@ -216,7 +249,12 @@ def test_labels_at_rest_do_not_lie_on_each_other_and_hovering_lights_what_is_aro
     page.goto(f"/ui/graph?memory={crowd}&hops=3")
     expect(page.locator("#graph[data-nodes]")).to_be_attached(timeout=20_000)
     # Labels settle a moment after the drawing has found its size.
-    page.wait_for_function(f"({OVERLAPS})().length === 0")
+    for _ in range(100):
+        if page.evaluate("document.getElementById('graph').drawing.nodes('.readable').length > 15"):
+            break
+        page.wait_for_timeout(50)
+    page.wait_for_timeout(200)
+    assert page.evaluate(OVERLAPS) == []
     assert page.evaluate("document.getElementById('graph').drawing.nodes('.readable').length") > 15
     before, over, around, after = page.evaluate(HOVERED)
     assert over == around > 2
@@ -250,6 +288,8 @@ def click(page: Page, memory: str) -> None:
     page.mouse.click(*place)
 
 
+PLACES = """() => Object.fromEntries(document.getElementById('graph').drawing.nodes()
+  .map((node) => [node.id(), [Math.round(node.position('x')), Math.round(node.position('y'))]]))"""
 OVERLAPS = """() => {
   const drawing = document.getElementById('graph').drawing;
   const boxes = drawing.nodes('.readable').map((node) => {

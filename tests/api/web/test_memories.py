@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
+from playwright.sync_api import Browser, Page, expect
 
 from api.web.typed import shown_data
 from tests.api.conftest import Served
 from tests.api.web.conftest import remember
+from tests.browsing import expected
 
 EVIL: Final = "<script>document.title='taken over'</script><img src=x onerror=alert(1)>"
 HTML: Final = {"Accept": "text/html"}
@@ -79,6 +81,86 @@ def test_filters_narrow_the_list_and_are_counted_beside_each_other(served: Serve
     assert twin["facets"]["tag"] == {"bees": 1}
     archived = served.http.get("/ui/memories", params={"tag": "bees", "state": "archived", "format": "json"}).json()
     assert [one["id"] for one in archived["items"]] == [second["id"]]
+
+
+@pytest.mark.browser
+def test_a_filter_changes_the_list_alone_and_is_an_address(served: Served, page: Page) -> None:
+    vault = served.http.post("/api/vaults", json={"name": "birds"}).json()["id"]
+    for number in range(50):
+        sings = {"content": f"Bird {number} sings.", "vault": vault, "semantic_type": "fact"}
+        served.http.post("/api/memories", json=sings).raise_for_status()
+    remember(served, "Owls hoot.", vault=vault, tags=["night"], semantic_type="lesson")
+    page.goto(f"/ui/memories?vault={vault}")
+    page.evaluate("document.querySelector('h1').dataset.old = 'yes'")
+    rows, same = page.locator("tbody tr"), page.locator("h1[data-old]")
+    night = page.get_by_role("checkbox", name="night")
+    night.focus()
+    page.keyboard.press("Space")
+    expect(rows).to_have_count(1)
+    expect(night).to_be_focused()
+    expect(night).to_be_checked()
+    expect(page.get_by_role("checkbox", name="fact")).to_have_count(0)
+    expect(page.locator("#note")).to_contain_text("1 in vault birds match")
+    assert page.url.endswith(f"?vault={vault}&tag=night&mode=hybrid"), "what is empty is left out"
+    expect(page.locator("td.when time").first).not_to_contain_text("UTC")
+    page.locator("[name=q]").fill("who hoots")
+    page.locator("[name=q]").press("Enter")
+    expect(page.locator(".hit-why")).to_have_count(1)
+    expect(page.locator("[name=q]")).to_be_focused()
+    expect(same).to_have_count(1)
+    shared = page.url
+    assert "tag=night" in shared
+    assert "q=who+hoots" in shared
+    page.evaluate("history.back()")
+    expect(page.locator(".hit-why")).to_have_count(0)
+    expect(page.locator("[name=q]")).to_have_value("")
+    expect(night).to_be_checked()
+    expect(same).to_have_count(0)
+    page.evaluate("history.back()")
+    expect(rows).to_have_count(50)
+    expect(night).not_to_be_checked()
+    expect(page.locator("[name=q]")).to_have_value("")
+    page.evaluate("document.querySelector('h1').dataset.old = 'yes'")
+    page.locator("h1").click()
+    page.keyboard.press("j")
+    expect(page.locator("tr.here")).to_have_count(1)
+    older = page.get_by_role("link", name="Older memories")
+    with page.context.expect_page() as opened:
+        older.click(modifiers=["Control"])
+    expect(opened.value.locator("tbody tr")).to_have_count(1)
+    opened.value.close()
+    expect(rows).to_have_count(50)
+    older.click()
+    expect(rows).to_have_count(1)
+    expect(same).to_have_count(1)
+    page.goto(shared)
+    expect(page.locator(".hit-why")).to_have_count(1)
+    expect(night).to_be_checked()
+
+
+@pytest.mark.browser
+def test_filters_and_search_are_a_plain_form_without_scripts(served: Served, browser: Browser) -> None:
+    remember(served, "Foxes bark.", tags=["fox"])
+    context = browser.new_context(java_script_enabled=False, base_url=served.url)
+    page = context.new_page()
+    page.goto("/ui/memories")
+    page.locator("#tag-fox").check()
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.locator("[name=q]").fill("who barks")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator(".hit-why")).to_have_count(1)
+    expect(page.locator("#tag-fox")).to_be_checked()
+    context.close()
+
+
+@pytest.mark.browser
+def test_a_filter_that_is_refused_is_told_on_a_page(page: Page) -> None:
+    page.goto("/ui/memories")
+    page.evaluate("document.querySelector('#facets [type=checkbox]').value = 'odd'")
+    expected(page, "422")
+    page.locator("#facets [type=checkbox]").first.click()
+    expect(page.locator("h1")).to_contain_text("422")
 
 
 def test_a_search_says_the_score_of_each_index_and_why_and_counts_as_no_use(served: Served) -> None:

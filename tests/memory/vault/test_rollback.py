@@ -34,9 +34,9 @@ from memory.vault.rollback import Rolled
 from memory.vault.snapshots import Snapshot, Snapshots, digest_now
 from runtime.db import open_database
 from runtime.errors import Conflict, Forbidden, UnknownName
-from runtime.migrate import upgrade
 from tests.conftest import make_settings
 from tests.memory.conftest import ANN, BOB, add_users, put, vault_id
+from tests.migrated import migrate
 from tests.storing import SetClock
 
 T = TypeVar("T")
@@ -433,7 +433,7 @@ class Vault(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp(prefix="mneme-machine-"))
         settings = make_settings(self.folder)
-        upgrade(settings)
+        migrate(settings)
         self.db = open_database(settings)
         self.core = Core(self.db, SetClock(), settings)
         self.kept: list[Kept] = []

@@ -1,25 +1,18 @@
-"""The client of sessions against the real engine with our plug-in: both ways, grammars, a stop string, no end-of-text."""
+"""What is asked of our client of sessions on the real engine: both ways, grammars, a stop string, no end-of-text."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
-
-import anyio
-import pytest
 
 from agents.tim import grammar
-from gpu.prepare import prepare
 from gpu.sessions import VLLM, from_settings
 from runtime.llm.base import CallInfo, Chunk
 from runtime.llm.sessions import Bound, Session, SessionCounts, Span
 from runtime.settings import load
 from runtime.types import JsonObject, Message, Sampling
-from tests.gpu.test_vllm_sessions import own_home, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.engine]
 INFO = CallInfo("tim.open", "run_1")
 BLOCK = 32
 TASK = [
@@ -60,6 +53,7 @@ async def subtasks(llm: VLLM, way: str) -> tuple[list[int], list[str], SessionCo
 
 
 async def check(root: str) -> None:
+    """The engine at `root` serves the model `small` in blocks of `BLOCK` and holds sessions."""
     found = {}
     for way in ("resubmit", "in_engine"):
         settings = load({"llm.base_url": f"{root}/v1", "engine.sessions": way}, env={}).settings
@@ -106,9 +100,3 @@ async def pieces(llm: VLLM) -> None:
 async def said(llm: VLLM, ids: Sequence[int]) -> str:
     reply = await llm.exchange("POST", "/detokenize", {"model": "small", "tokens": list(ids)})
     return str(reply["prompt"])
-
-
-def test_both_ways_write_the_same_tokens_and_every_piece_is_what_it_was_bound_to(tmp_path: Path) -> None:
-    prepared = anyio.run(prepare, load().settings)
-    with serving(own_home(tmp_path, prepared), prepared, BLOCK) as server:
-        anyio.run(check, str(server.http.base_url).rstrip("/"))
