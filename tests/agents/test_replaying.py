@@ -34,7 +34,7 @@ RULES = [
 
 async def _run(trial: Trial, agent: str, **more: Any) -> RunRecord:
     trial.llm.calls.clear()
-    spec = RunSpec(agent=agent, input=QUESTION, vaults=("default",), memory="read", seed=5, **more)
+    spec = RunSpec(agent=agent, input=QUESTION, vaults=("default",), memory="read", seed=5, explore=0.0, **more)
     record = await trial.run(spec)
     assert record.status == "succeeded", record.error
     return record

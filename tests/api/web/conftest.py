@@ -49,8 +49,8 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
 
 
 def submit(served: Served, text: Any, **body: Any) -> str:
-    """Queue a run of `direct`; its id. `served.ended(id)` waits for it."""
-    reply = served.http.post("/api/runs", json={"agent": "direct", "input": text, **body})
+    """Queue a run of `direct`; its id. `served.ended(id)` waits for it. No memory is held out by lot."""
+    reply = served.http.post("/api/runs", json={"agent": "direct", "input": text, "explore": 0, **body})
     assert reply.status_code == 202, reply.text
     return str(reply.json()["id"])
 
