@@ -110,11 +110,12 @@ async def test_programs_solve_what_they_fit_and_the_report_says_how_well_and_at_
         assert record.usage.programs >= record.usage.calls, (
             "each program on the train pairs, good ones on the tests too"
         )
-        assert record.usage.sandbox_seconds > 0
         assert (record.usage.by_depth == ()) == (record.usage.calls == 2)
         if record.usage.by_depth:
             assert record.usage.by_depth[0][0] == 2
             assert record.usage.by_depth[-1] == (record.usage.calls, record.usage.tokens)
+    # What was run before costs nothing, so an attempt whose programs are all known takes no time.
+    assert sum(record.usage.sandbox_seconds for record in records.values()) > 0
     full = report.full(bench.home, log)
     figures = full["figures"]
     assert figures["pass_at_2"] == pytest.approx(full["scores"]["all"]["accuracy"]) == len(solved) / 10
