@@ -117,7 +117,8 @@ class OpenAICompatible:
             return {name: window if isinstance(window, int) else None for name, window in told.items()}
         except (openai.OpenAIError, httpx2.HTTPError, json.JSONDecodeError, TypeError, AttributeError) as error:
             raise ModelUnavailable(
-                f"model server {self._base_url!r}: cannot list its models: {_words(error)}"
+                f"model server {self._base_url!r}: cannot list its models: {_words(error)}. One that Mneme starts needs "
+                "a while to load; GET /ready says when it is there"
             ) from error
 
     async def aclose(self) -> None:
