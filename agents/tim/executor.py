@@ -46,12 +46,7 @@ from agents.tim.schemas import (
     open_schema,
 )
 from agents.tim.tree import ANSWER, figures
-from runtime.events import (
-    AnyPayload,
-    CheckFailed,
-    ReasoningDelta,
-    TaskOpened,
-)
+from runtime.events import AnyPayload, CheckFailed, ReasoningDelta, TaskOpened
 from runtime.llm.estimate import estimate_tokens
 from runtime.prompts import PromptFile
 from runtime.types import JsonObject

@@ -25,19 +25,9 @@ from agents.tim.guards import NOTICE, Verdict
 from agents.tim.offering import Places
 from agents.tim.parallel import Branch, side_by_side
 from agents.tim.recalling import RECALL, recalled
-from agents.tim.rendering import (
-    compact,
-    head,
-)
+from agents.tim.rendering import compact, head
 from agents.tim.repairing import UNPARSABLE
-from agents.tim.schemas import (
-    Can,
-    Conclude,
-    Concluded,
-    Descend,
-    UseTool,
-    fits,
-)
+from agents.tim.schemas import Can, Conclude, Concluded, Descend, UseTool, fits
 from agents.tim.tree import ANSWER, cut_event, detail_of, figures
 from agents.tooling.base import ToolAnswer, Tools
 from runtime.errors import BudgetExhausted

@@ -1,6 +1,7 @@
-"""The service as a person starts it: `mneme serve` with no model server configured, so with vLLM of its own.
+"""The service as a person starts it: `mneme serve` with no model server configured, so with vLLM of its own; and a browser.
 
 Engine and model are those of the user's MNEME_HOME (set-up makes them); everything else lies in a folder of the tests.
+A journey in the browser names the service of its module as `served`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from playwright.sync_api import Browser, Page
 
 from gpu.prepare import is_prepared
 from runtime.settings import load
+from tests.api.conftest import Served
+from tests.browsing import chromium, quiet_page
 from tests.conftest import free_port
 
 READY_WITHIN_S = 240.0
@@ -122,3 +126,16 @@ def client(installation: Installation) -> Iterator[openai.OpenAI]:
     made = openai.OpenAI(base_url=f"{installation.url}/v1", api_key="none", max_retries=0, timeout=300)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """A page that fails the test when anything complains; `page.goto("/ui/…")`."""
+    with quiet_page(browser, served) as opened:
+        yield opened

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.api.conftest import Served, serving
 from tests.api.web.seeded_evals import Evals
-from tests.browsing import chromium, quiet_page
+from tests.browsing import quiet_page
 
 pytestmark = pytest.mark.browser
 
@@ -32,12 +32,6 @@ WHOLE = "one two three four five six seven eight nine ten"
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("journeys"), SCRIPT) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.api.conftest import Served, serving
 from tests.api.web.conftest import remember, submit
-from tests.browsing import chromium, quiet_page
+from tests.browsing import quiet_page
 
 pytestmark = pytest.mark.browser
 SAID: Final = "I asked at the harbour: the ferry leaves at ten from the west quay, every day."
@@ -32,18 +32,6 @@ reply = "At ten, from the west quay."
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("graph"), SCRIPT) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser: Browser, served: Served) -> Iterator[Page]:
-    with quiet_page(browser, served) as opened:
-        yield opened
 
 
 def test_an_answer_is_followed_back_to_the_memory_and_to_the_quoted_source(served: Served, page: Page) -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.api.conftest import Served, serving
 from tests.api.web.conftest import remember
-from tests.browsing import check_page, chromium, expected, quiet_page
+from tests.browsing import check_page, expected, quiet_page
 
 pytestmark = pytest.mark.browser
 EVIL: Final = "<script>document.title='taken over'</script><img src=x onerror=\"document.title='taken over'\">"
@@ -20,18 +20,6 @@ EVIL: Final = "<script>document.title='taken over'</script><img src=x onerror=\"
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("memories"), None) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser: Browser, served: Served) -> Iterator[Page]:
-    with quiet_page(browser, served) as opened:
-        yield opened
 
 
 def stored(served: Served, memory_id: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from api.web.navigation import PLACES
 from tests.api.conftest import Served, serving
 from tests.api.web.conftest import remember, submit
-from tests.browsing import chromium, quiet_page
+from tests.browsing import quiet_page
 from tests.proxying import PREFIX, Proxy, proxied
 
 pytestmark = pytest.mark.browser
@@ -50,12 +50,6 @@ def through(served: Served, proxy: Proxy) -> Iterator[Served]:
     seen = Served(served.settings, proxy.url, served.model)
     yield seen
     seen.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from runtime.migrate import upgrade
 from runtime.settings import Settings
 from tests.api.conftest import Served
 from tests.api.web.conftest import submit
-from tests.browsing import chromium, expected, quiet_page
+from tests.browsing import expected, quiet_page
 from tests.conftest import make_settings
 from tests.proxying import PREFIX, Asked, Proxy, proxied
 from tests.serving import START_S
@@ -59,7 +59,7 @@ class Restartable:
 
     def __init__(self, settings: Settings) -> None:
         upgrade(settings)
-        self._settings = settings
+        self.settings = settings
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -77,7 +77,7 @@ class Restartable:
             command = [sys.executable, "-m", "api.child", str(bound.fileno())]
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(bound.fileno(),))
         assert self._process.stdin is not None
-        self._process.stdin.write(settings_to_line(self._settings))
+        self._process.stdin.write(settings_to_line(self.settings))
         self._process.stdin.flush()
 
     def kill(self) -> None:
@@ -104,7 +104,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restartable]:
 @pytest.fixture(scope="module")
 def served(service: Restartable) -> Iterator[Served]:
     """The service, asked without the proxy."""
-    asked = Served(service._settings, service.url, None)
+    asked = Served(service.settings, service.url, None)
     assert asked.http.get("/health", timeout=START_S).status_code == 200
     yield asked
     asked.close()
@@ -114,12 +114,6 @@ def served(service: Restartable) -> Iterator[Served]:
 def proxy(served: Served) -> Iterator[Proxy]:
     with proxied(served.url) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture

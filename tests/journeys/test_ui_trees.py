@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from api.demo_data.asked import ROWS
 from api.demo_data.speaking import script
 from tests.api.conftest import Served, serving
 from tests.api.web.conftest import submit
-from tests.browsing import chromium, quiet_page
 
 pytestmark = pytest.mark.browser
 JUDGED = {
@@ -43,18 +42,6 @@ reply = {json.dumps(json.dumps(JUDGED))}
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("trees"), SLOW + script()) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser: Browser, served: Served) -> Iterator[Page]:
-    with quiet_page(browser, served) as opened:
-        yield opened
 
 
 def tree(served: Served, run: str) -> Any:
