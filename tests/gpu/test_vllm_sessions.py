@@ -329,7 +329,9 @@ def test_a_client_that_goes_away_ends_its_turn_and_the_sequence_stays_as_it_was(
     session.turn(None, ids, 4)
     body = session.body(None, [198], 700)
     with small_blocks.http.stream("POST", session.path, json=body) as reply:
-        next(reply.iter_lines())
+        # An iterator that nobody holds is collected, and closes the connection.
+        lines = reply.iter_lines()
+        next(lines)
         busy = small_blocks.http.post(session.path, json=body)
         assert (busy.status_code, busy.json()["error"]["code"]) == (409, "session_busy")
     until(lambda: small_blocks.state()["blocks"] == 0, 10)
