@@ -92,6 +92,7 @@ def compare(a: Side, b: Side) -> Comparison:
 def sentence(a: str, b: str, found: Difference) -> str:
     """The one sentence that the interval allows."""
     told = f"{100 * found.mean:+.1f} points (95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    told = told.replace("-", "−")
     on = f"on {found.n} problem{'s' if found.n != 1 else ''}"
     if found.shows_gain:
         return f"{a} improves on {b}: {told} {on}."

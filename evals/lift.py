@@ -111,7 +111,8 @@ def lift(memory: Side, controls: Mapping[Control, Side]) -> Lift:
 def _told(found: Comparison) -> str:
     difference = found.difference
     low, high = 100 * difference.low, 100 * difference.high
-    return f"{100 * difference.mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
+    told = f"{100 * difference.mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
+    return told.replace("-", "−")
 
 
 def _accuracy(side: Side) -> float:

@@ -31,6 +31,8 @@ FILES: Final[Mapping[str, str]] = {
     "d3-quadtree.js": "d3-quadtree/dist/d3-quadtree.min.mjs",
     "d3-timer.js": "d3-timer/dist/d3-timer.min.mjs",
     "diff.js": "diff/dist/diff.min.js",
+    "eventsource-parser.js": "eventsource-parser/dist/stream.js",
+    "eventsource-parser-index.js": "eventsource-parser/dist/index.js",
     "uplot.js": "uplot/dist/uPlot.esm.js",
     "uplot.css": "uplot/dist/uPlot.min.css",
 }
@@ -66,7 +68,9 @@ def fetch(*, dev: bool) -> str | None:
     for name, source in FILES.items():
         text = (WORK / "node_modules" / source).read_text(encoding="utf-8")
         # A browser finds a module by its address alone, not by the name of its package.
-        (VENDOR / name).write_text(re.sub(r'from"(d3-[a-z]+)"', r'from"./\1.js"', text), encoding="utf-8")
+        text = re.sub(r'from"(d3-[a-z]+)"', r'from"./\1.js"', text)
+        text = text.replace('from "./index.js"', 'from "./eventsource-parser-index.js"')
+        (VENDOR / name).write_text(text, encoding="utf-8")
     (VENDOR / "LICENSES.txt").write_text(_licences(), encoding="utf-8")
     stamp.write_text(wanted)
     return None

@@ -29,7 +29,7 @@ def test_a_gain_that_the_interval_carries_may_be_called_one() -> None:
 
 def test_a_loss_is_called_one() -> None:
     found = compare(side("A", *of("0" * 40)), side("B", *of("1" * 20 + "0" * 20)))
-    assert "A does worse than B: -50.0 points" in found.sentence
+    assert "A does worse than B: −50.0 points" in found.sentence
 
 
 @pytest.mark.parametrize(("a", "b"), [("10110", "10010"), ("1" * 40, "1" * 40), ("1", "1")])

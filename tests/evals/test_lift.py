@@ -38,6 +38,10 @@ def test_one_control_that_does_as_well_forbids_the_claim(control: Control) -> No
     assert "no gain against" in found.sentence
 
 
+def test_a_loss_is_written_with_the_minus_of_the_pages() -> None:
+    assert "no gain against no memory (−62.5 points, 95 % interval −" in lift(arm(5), {"without": arm(30)}).sentence
+
+
 @pytest.mark.parametrize("missing", CONTROLS)
 def test_a_control_that_was_not_run_forbids_it_too_and_is_named(missing: Control) -> None:
     arms = {control: arm(5) for control in CONTROLS if control != missing}

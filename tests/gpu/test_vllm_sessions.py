@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ from tests.gpu.session_client import BLOCK, check
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.engine]
 IDLE_S = 8.0
+# So few that eight requests of half the window do not fit.
+BLOCKS = 128
 TASK = """You are a careful assistant. A farmer has three fields. The first field grows wheat, the second grows barley and
 the third lies fallow. Every year he moves the crops by one field. He keeps a notebook in which he writes what grew where,
 how much rain fell, and what he sold at the market. Read the notebook step by step, say what you find in every step, and
@@ -145,7 +148,7 @@ def serving(folder: Path, prepared: Prepared, block_size: int) -> Iterator[Serve
         sessions="in_engine",
         session_idle_s=IDLE_S,
         max_model_len=1024,
-        extra_args=["--max-num-seqs", "8"],
+        extra_args=["--max-num-seqs", "8", "--num-gpu-blocks-override", str(BLOCKS)],
     )
     small = prepared.model._replace(served_name="small")
     made = launch.vllm(Settings(home=folder, engine=own), prepared.engine, small)
@@ -339,6 +342,27 @@ def test_a_client_that_goes_away_ends_its_turn_and_the_sequence_stays_as_it_was(
     expected = small_blocks.resubmit(session.ids, 8)
     assert session.turn(None, [], 8).ids == expected.ids
     session.close()
+
+
+def test_a_session_that_is_preempted_is_computed_anew_and_goes_on(small_blocks: Server) -> None:
+    """The engine takes its blocks back from whom it ran last, here from the session in the middle of its turn."""
+    session, ids = small_blocks.session(), small_blocks.encode(TASK)
+    session.turn(None, ids, 4)
+    others = [[*small_blocks.encode(f"Field number {n}."), *ids, *ids, *ids, *ids][:512] for n in range(7)]
+    before = small_blocks.metric("vllm:num_preemptions_total")
+    with ThreadPoolExecutor(len(others)) as pool:
+        asked = [pool.submit(small_blocks.resubmit, other, 96, ignore_eos=True) for other in others]
+        until(lambda: small_blocks.metric("vllm:num_requests_running") == len(others), 60)
+        turn = session.turn(len(ids), small_blocks.encode("\n\nThe first step:"), 160)
+        assert all(len(one.result().ids) == 96 for one in asked)
+    assert small_blocks.metric("vllm:num_preemptions_total") > before
+    assert turn.end["blocks"] <= -(-len(session.ids) // BLOCK)
+    expected = small_blocks.resubmit(session.ids, 12)
+    after = session.turn(None, [], 12)
+    assert after.ids == expected.ids
+    assert after.end["computed"] <= 1, "its keys and values are all there again"
+    session.close()
+    until(lambda: small_blocks.kv_in_use() == 0, 10)
 
 
 def test_the_longest_idle_session_makes_room_for_another(small_blocks: Server) -> None:

@@ -16,11 +16,11 @@ from api.routes.memory_answers import memory_body
 from api.routes.memory_fields import VaultRef
 from api.routes.vault_answers import review_body, vault_body
 from api.web.render import twin
+from api.web.titles import still_there
 from memory import reviews
 from memory.reviews import ReviewKind, ReviewState
 from memory.service import Memory
 from memory.types import Actor
-from runtime.errors import Gone, UnknownName
 
 router = APIRouter(include_in_schema=False, route_class=Route)
 PAGE: Final = 50
@@ -80,7 +80,5 @@ async def open_count(memory: Memory, actor: Actor, vault_id: str) -> int:
 
 
 async def _told(memory: Memory, actor: Actor, memory_id: str) -> dict[str, Any] | None:
-    try:
-        return memory_body(await memory.get(actor, memory_id))
-    except (UnknownName, Gone):
-        return None
+    cube = await still_there(memory, actor, memory_id)
+    return None if cube is None else memory_body(cube)

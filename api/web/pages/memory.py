@@ -21,7 +21,7 @@ from api.routes.memory_fields import MemoryId
 from api.routes.memory_reads import difference_body, provenance_body
 from api.routes.usefulness import uses_body
 from api.web.render import excerpt, twin
-from api.web.titles import title_of
+from api.web.titles import still_there, title_of
 from api.web.typed import shown_data
 from memory import graph
 from memory.artifacts import Artifact, artifacts
@@ -30,7 +30,6 @@ from memory.recalls import Recalled, recalled
 from memory.service import Memory
 from memory.types import Actor, EdgeType, MemCube, SemanticType, Version
 from memory.vault.vaults import Shown
-from runtime.errors import Gone
 
 router = APIRouter(include_in_schema=False, route_class=Route)
 Number = Annotated[int | None, Query(ge=1, le=10**9)]
@@ -49,7 +48,7 @@ MOVES: Final = {
 @router.get("/ui/memories/{memory_id}")
 async def memory_page(request: Request, memory_id: MemoryId, memory: TheMemory, actor: ReadsMemory) -> Response:
     """What the memory says, what is near it, and what it was measured to be worth."""
-    cube = await _even_gone(memory, actor, memory_id)
+    cube = await still_there(memory, actor, memory_id)
     if cube is None:
         return await history_page(request, memory_id, memory, actor)
     measured = await uplifts(memory, actor, [cube.id])
@@ -99,8 +98,9 @@ async def history_page(
     to: Number = None,
 ) -> Response:
     """Every version, and two of them side by side: the last edit unless others are asked for."""
+    cube = await still_there(memory, actor, memory_id)
+    # Of what is gone its owner may look back on the versions; to others this says that it is not found.
     versions = await memory.history(actor, memory_id)
-    cube = await _even_gone(memory, actor, memory_id)
     last = versions[0].version
     right = to or last
     left = from_ or max(1, right - 1)
@@ -226,14 +226,6 @@ async def _frame(
         "may": shown.verbs,
         "gone": False,
     }
-
-
-async def _even_gone(memory: Memory, actor: Actor, memory_id: str) -> MemCube | None:
-    """The memory as it is; None when it was deleted or has expired, which its owner may still look back on."""
-    try:
-        return await memory.get(actor, memory_id)
-    except Gone:
-        return None
 
 
 def _others(memory_id: str, links: list[dict[str, Any]]) -> list[str]:

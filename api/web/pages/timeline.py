@@ -23,14 +23,14 @@ from api.routes.memory_fields import VaultQuery
 from api.routes.timeline import timeline_body
 from api.routes.wire import memories_of, run_body
 from api.web.moments import moment_of
-from api.web.render import excerpt, root_of, twin
+from api.web.render import root_of, twin
 from api.web.rows import shown_run
+from api.web.titles import name_of, still_there
 from memory import access
 from memory.service import Memory
 from memory.timeline import BINS, WHATS, What, believed, timeline
 from memory.types import Actor, MemCube
 from memory.types import Query as Asked
-from runtime.errors import Gone, UnknownName
 
 router = APIRouter(include_in_schema=False, route_class=Route)
 PAGE: Final = 60
@@ -152,7 +152,7 @@ async def _of_run(service: Service, memory: Memory, actor: Actor, run_id: str, o
     run = await service.get(run_id, owner=owner)
     touched = memories_of(await service.store.events(run.id, limit=10_000, types=("memory.read", "memory.written")))
     wanted = dict.fromkeys(one["id"] for side in ("written", "read") for one in touched[side])
-    cubes = {each: await _even_gone(memory, actor, each) for each in list(wanted)[:MOST]}
+    cubes = {each: await still_there(memory, actor, each) for each in list(wanted)[:MOST]}
     begin, end = run.started_at or run.created_at, run.finished_at or memory.core.clock.now()
     counts = []
     for vault in sorted({cube.vault_id for cube in cubes.values() if cube is not None}):
@@ -184,23 +184,11 @@ def _read(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _now(cube: MemCube | None) -> dict[str, Any] | None:
-    return None if cube is None else {"title": _name(cube), "version": cube.version, "state": cube.state}
+    return None if cube is None else {"title": name_of(cube), "version": cube.version, "state": cube.state}
 
 
 def _held(then: MemCube, now: MemCube) -> dict[str, Any]:
     return {"then": memory_body(then), "now": {"version": now.version, "state": now.state}}
-
-
-def _name(cube: MemCube) -> str:
-    return cube.title or excerpt(cube.content, 90)
-
-
-async def _even_gone(memory: Memory, actor: Actor, memory_id: str) -> MemCube | None:
-    try:
-        return await memory.get(actor, memory_id)
-    except (UnknownName, Gone):
-        # A log keeps the ids of what is gone, or of a vault that may not be read any more.
-        return None
 
 
 async def _vaults(memory: Memory, actor: Actor, vault: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from api.routes.vault_ranking import ranking_body
 from api.routes.vault_wire import BranchPath, SnapshotId
 from api.web.pages.inbox import open_count
 from api.web.render import twin
-from api.web.titles import title_of
+from api.web.titles import still_there, title_of
 from memory.facets import facets
 from memory.listing import Where
 from memory.service import Memory
@@ -29,7 +29,7 @@ from memory.types import Actor, State, VaultKind, Verb
 from memory.vault.contrast import contrast
 from memory.vault.findings import Pair, findings
 from memory.vault.vaults import Shown
-from runtime.errors import Gone, UnknownName
+from runtime.errors import UnknownName
 
 router = APIRouter(include_in_schema=False, route_class=Route)
 PAGE: Final = 50
@@ -191,8 +191,8 @@ async def branch_page(
     page = await memory.vaults.branches.page(actor, shown.vault.id, branch, after=cursor or None, limit=PAGE)
     items = []
     for cube in page.items:
-        main = await _now(memory, actor, cube.id)
-        there = memory_body(cube)
+        now, there = await still_there(memory, actor, cube.id), memory_body(cube)
+        main = None if now is None else memory_body(now)
         differs = [] if main is None else [name for name in COMPARED if main[name] != there[name]]
         items.append({"memory": there, "main": main, "other": main is None or bool(differs), "differs": differs})
     view: dict[str, Any] = {"vault": vault_body(shown), "branch": branch_body(here), "items": items, "next": page.next}
@@ -236,10 +236,3 @@ def _mine(shown: Shown, actor: Actor) -> bool:
 
 def _pair(pair: Pair) -> dict[str, Any]:
     return {"newer": memory_body(pair.newer), "older": memory_body(pair.older)}
-
-
-async def _now(memory: Memory, actor: Actor, memory_id: str) -> dict[str, Any] | None:
-    try:
-        return memory_body(await memory.get(actor, memory_id))
-    except (UnknownName, Gone):
-        return None

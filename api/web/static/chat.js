@@ -33,6 +33,7 @@ function asked() {
 }
 
 function begin(id, budget = {}) {
+  if (part("playground").dataset.follows === "no") return location.assign(address(`/ui/runs/${id}`));
   unfollow();
   clearInterval(clock);
   const used = { tokens: 0, calls: 0, seconds: 0 };

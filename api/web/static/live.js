@@ -1,5 +1,6 @@
-// A stream of server-sent events that comes back by itself, behind the last event that arrived. It is read with fetch,
-// because EventSource neither says that a stream is over (204) nor takes events whose names it was not given.
+// A stream of server-sent events that comes back by itself, behind the last event that arrived. It is read with fetch and
+// eventsource-parser, because EventSource neither says that a stream is over (204) nor takes events of any name. Templates
+// let a page follow a stream only under library("eventsource-parser"); the others load page.js without it.
 import { say } from "./notices.js";
 
 const FIRST_WAIT_MS = 500;
@@ -25,28 +26,26 @@ export function live(url, onEvent, { types = null, onEnd = () => {} } = {}) {
     onEnd();
   }
 
-  // A frame of ours has one line for each of id, event and data; what has no id is no event.
-  function take(frame) {
-    const { id, event, data } = Object.fromEntries(frame.split("\n").map((line) => line.split(/: (.*)/s)));
+  // What has no id is no event of ours.
+  function take({ id, event, data }) {
     if (id === undefined || stopped.signal.aborted) return;
     target.searchParams.set("after", id);
     if ((!types || types.includes(event)) && onEvent(JSON.parse(data)) === false) end();
   }
 
   async function read() {
+    const { EventSourceParserStream } = await import("./vendor/eventsource-parser.js");
     const reply = await fetch(target, { headers: { Accept: "text/event-stream" }, signal: stopped.signal });
     if (reply.status === 204) return end();
     if (!reply.ok) throw new Error(`the server answered ${reply.status}`);
     say("live");
     wait = FIRST_WAIT_MS;
-    const pieces = reply.body.pipeThrough(new TextDecoderStream()).getReader();
-    for (let rest = ""; ;) {
-      const { value, done } = await pieces.read();
+    const events = reply.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream()).getReader();
+    for (;;) {
+      const { value, done } = await events.read();
       if (done) return;
-      const frames = (rest + value).split("\n\n");
-      rest = frames.pop();
       // What goes wrong in the page is told by the browser, and not taken for a lost connection.
-      for (const frame of frames) queueMicrotask(() => take(frame));
+      queueMicrotask(() => take(value));
     }
   }
 

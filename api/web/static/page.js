@@ -166,3 +166,5 @@ window.addEventListener("click", (event) => {
   if ((event.ctrlKey || event.metaKey || event.shiftKey) && event.target.closest("a[hx-boost]")) event.stopPropagation();
 }, true);
 localise(document);
+// On a narrow screen the tab that is shown may stand outside of its bar.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });

@@ -6,12 +6,17 @@ const REMARK_AT = 14;
 const STATES = { open: "thinks", tool_wait: "waits for its tool", in_subtasks: "in its subtasks", closed: "", ok: "", gen_failed: "no answer", judge_failed: "not judged", duplicate: "said before" };
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
+/** In words what the lines of a card show. */
+function marks(node) {
+  return [node.live === false && "pruned", node.recalled > 0 && "read back", node.best && "on the best path"].filter(Boolean).join(", ");
+}
+
 /** The words of a node, whole, for those who point at it. */
 function words(node, kind) {
   const parts = [node.label ?? "", node.title];
-  if (kind === "thread") parts.push(node.tool ? `tool ${node.tool}` : "", STATES[node.state] ?? "", node.live === false ? "pruned" : "", node.recalled ? "read back" : "");
-  else if (node.id !== ROOT) parts.push(`value ${node.value.toFixed(2)}, ${node.visits} visits`, node.best ? "on the best path" : "");
-  return [parts.filter(Boolean).join(", "), node.note].filter(Boolean).join("\n");
+  if (kind === "thread") parts.push(node.tool ? `tool ${node.tool}` : "", STATES[node.state] ?? "");
+  else if (node.id !== ROOT) parts.push(`value ${node.value.toFixed(2)}, ${node.visits} visits`);
+  return [[...parts, marks(node)].filter(Boolean).join(", "), node.note].filter(Boolean).join("\n");
 }
 
 /** The card of a node of a tree of that kind. `most`: visits of the node with most; `folded`: how many nodes are closed
@@ -31,6 +36,7 @@ export function card(node, kind, { most = 1, folded = 0, chosen = false }) {
     element.append(fold);
     element.ariaExpanded = String(folded === 0);
   }
+  element.append(part("visually-hidden", marks(node)));
   return element;
 }
 

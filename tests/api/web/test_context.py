@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page, expect
 
 from api.web.differing import KEPT, differing, same_start
 from tests.api.conftest import Served, serving
@@ -97,6 +98,29 @@ def test_unknown_steps_and_runs_without_calls_say_what_is_wrong(served: Served) 
 def test_the_page_fits_and_is_accessible(served: Served, browser: Browser) -> None:
     check_page(browser, served, f"/ui/runs/{RUNS['direct']}/context", "context/parts")
     check_page(browser, served, f"/ui/runs/{RUNS['votes']}/context?step=answer.1&other=answer.0", "context/diff")
+
+
+@pytest.mark.browser
+def test_another_step_takes_the_place_of_the_one_shown_alone_and_is_an_address(served: Served, page: Page) -> None:
+    path = f"/ui/runs/{RUNS['votes']}/context"
+    page.goto(f"{path}?step=answer.1")
+    page.evaluate("window.same = true")
+    title = page.locator("#parts-title")
+    expect(title).to_be_visible()
+    page.locator("#other").focus()
+    page.locator("#other").select_option("answer.0")
+    expect(page.locator("#diff-title")).to_have_text("answer.1 beside answer.0")
+    expect(page.locator("#other")).to_be_focused()
+    assert page.url.endswith(f"{path}?step=answer.1&other=answer.0")
+    page.locator("#step").select_option("answer.2")
+    expect(page.locator("#diff-title")).to_have_text("answer.2 beside answer.0")
+    expect(page.locator("#json")).to_have_attribute("href", re.compile("step=answer.2$"))
+    assert page.evaluate("window.same")
+    page.go_back()
+    expect(page.locator("#diff-title")).to_have_text("answer.1 beside answer.0")
+    page.go_back()
+    expect(title).to_be_visible()
+    assert page.url.endswith(f"{path}?step=answer.1")
 
 
 @given(st.text("ab{},\n", max_size=60), st.text("ab{},\n", max_size=60))

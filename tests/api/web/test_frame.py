@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from api.web import vendor
 from api.web.navigation import PLACES
+from api.web.pages.playground import BLANK
+from api.web.render import fragment
+from api.web.rows import grouped, shown_run
 from tests.api.conftest import Served, serving
 from tests.api.web.conftest import remember, submit
 from tests.browsing import Scheme, accessible, check_page, fits, quiet_page
@@ -123,3 +128,43 @@ def test_the_reference_of_the_api_fits_and_is_accessible(
         page.goto("/docs")
         fits(page)
         accessible(page)
+
+
+@pytest.mark.parametrize("at", ["/ui/playground", "/ui/runs/{run}", "/ui/runs/{run}/tree"])
+def test_a_page_that_cannot_follow_a_run_says_what_it_needs(
+    served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: str
+) -> None:
+    run = submit(served, {"kind": "math", "problem": "1 + 1"}, agent="empirical-mcts", config={"rollouts": 1})
+    served.ended(run)
+    view = served.http.get(at.format(run=run), params={"format": "json"}).json()
+    words: dict[str, Any] = {"live": True, "waiting": True, "question": "", "opened": None, "has_tree": True, "last": 0}
+    words |= {"shown": shown_run(view["run"]), "rows": grouped(view["events"])} if "events" in view else {}
+    words |= {"may_cancel": False, "may_resume": False, "may_fork": False, "form": BLANK, "trees": [], "ended": None}
+    template = {"/ui/playground": "playground.html", "/ui/runs/{run}": "run.html"}.get(at, "tree.html")
+    said = "needs the library eventsource-parser, which is not installed here"
+    assert said not in fragment(template, root="..", here="", **(view | words))
+    monkeypatch.setattr(vendor, "VENDOR", tmp_path)
+    without = fragment(template, root="..", here="", **(view | words))
+    assert said in without
+    assert 'data-live="yes"' not in without
+    assert 'data-follows="yes"' not in without
+
+
+@pytest.mark.browser
+def test_without_the_library_of_streams_a_question_leads_to_the_page_of_its_run(served: Served, page: Page) -> None:
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
+
+    def unfollowed(route: Route) -> None:
+        reply = route.fetch()
+        route.fulfill(response=reply, body=re.sub('data-(live|follows)="yes"', r'data-\1="no"', reply.text()))
+
+    page.route(re.compile(r"/ui/(playground|runs/run_\w+)(\?|$)"), unfollowed)
+    page.goto("/ui/playground?q=slowly please")
+    page.locator("#send").click()
+    expect(page).to_have_url(re.compile(r"/ui/runs/run_\w+$"))
+    expect(page.locator("#log > li").first).to_be_visible()
+    page.wait_for_load_state()
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+    assert not [one for one in fetched if "eventsource" in one]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -174,6 +174,29 @@ def test_markup_does_not_run_in_the_drawing(served: Served, page: Page) -> None:
     expect(page.locator("#node")).to_contain_text("<script>document.title")
     assert page.locator("main img, main script").count() == 0
     assert "taken over" not in page.title()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("kind", "all_words"),
+    [("thread", {"", "pruned", "pruned, read back"}), ("search", {"", "on the best path"})],
+)
+def test_a_card_says_what_its_lines_show(served: Served, page: Page, kind: str, all_words: set[str]) -> None:
+    cards = served.http.get(f"/ui/runs/{RUNS[kind]}/tree?part=cards").json()["nodes"]
+    page.goto(f"/ui/runs/{RUNS[kind]}/tree")
+    expect(page.locator("#tree .card")).to_have_count(len(cards) + 1)
+    marks: dict[str, Callable[[dict[str, Any]], bool]] = {
+        "pruned": lambda card: not card.get("live", True),
+        "read back": lambda card: card.get("recalled", 0) > 0,
+        "on the best path": lambda card: card.get("best", False),
+    }
+    shown = {one["id"]: ", ".join(words for words, holds in marks.items() if holds(one)) for one in cards}
+    assert set(shown.values()) == all_words
+    for name, words in shown.items():
+        card = page.locator(f'#tree [data-id="{name}"]')
+        expect(card).to_have_role("treeitem")
+        expect(card.locator(".visually-hidden")).to_have_text(words)
+        expect(card).to_have_accessible_name(re.compile(f"{words}$"))
 
 
 @pytest.mark.browser

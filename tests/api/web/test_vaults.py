@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from tests.api.conftest import Served
 from tests.api.web.conftest import remember
@@ -140,3 +141,61 @@ def test_a_branch_shows_what_is_other_than_on_main(served: Served) -> None:
 def test_unknown_vaults_are_not_found(served: Served) -> None:
     for path in ("/ui/vaults/nobody", "/ui/vaults/nobody/inbox", "/ui/vaults/compare?a=nobody&b=default"):
         assert served.http.get(path, headers=HTML).status_code == 404
+
+
+@pytest.mark.browser
+def test_a_filter_of_the_inbox_changes_its_list_alone_and_is_an_address(served: Served, page: Page) -> None:
+    made = make(served, "filtered")
+    kept, thrown = [hold_back(served, made, text) for text in ("Zinc is a paint.", "Lead is a paint.")]
+    reviews = served.http.get(f"/api/vaults/{made}/reviews").json()["items"]
+    review = next(one["id"] for one in reviews if one["memory"] == thrown)
+    served.http.post(f"/api/vaults/{made}/reviews/{review}", json={"decision": "reject"}).raise_for_status()
+    page.goto(f"/ui/vaults/{made}/inbox")
+    page.evaluate("window.same = true")
+    items, state = page.locator("#list article"), page.get_by_label("State")
+    expect(items).to_have_count(1)
+    expect(items).to_contain_text("Zinc")
+    state.select_option("rejected")
+    expect(items.locator(f"a[href*={thrown}]")).to_have_count(1)
+    expect(items.locator(f"a[href*={kept}]")).to_have_count(0)
+    assert page.url.endswith(f"/ui/vaults/{made}/inbox?state=rejected")
+    page.get_by_label("Question").select_option("conflict")
+    expect(page.locator("#list")).to_contain_text("No item matches.")
+    assert page.evaluate("window.same")
+    page.go_back()
+    expect(items.locator(f"a[href*={thrown}]")).to_have_count(1)
+    page.go_back()
+    expect(items).to_contain_text("Zinc")
+    expect(state).to_have_value("open")
+    assert page.url.endswith(f"/ui/vaults/{made}/inbox")
+
+
+@pytest.mark.browser
+def test_the_next_page_of_a_branch_takes_the_place_of_the_list_and_marks_what_differs(
+    served: Served, page: Page
+) -> None:
+    made = make(served, "long")
+    for number in range(51):
+        row = {"content": f"Row {number} has four cups.", "vault": made}
+        served.http.post("/api/memories", json=row).raise_for_status()
+    branch = f"/api/vaults/{made}/branch"
+    served.http.post(branch, json={"name": "tidy"}).raise_for_status()
+    page.goto(f"/ui/vaults/{made}/branches/tidy")
+    page.evaluate("window.same = true")
+    same, older = page.locator("#list .plain-list a"), page.get_by_role("link", name="Older memories")
+    expect(same).to_have_count(50)
+    shown = {link.get_attribute("href") for link in same.all()}
+    older.click()
+    expect(same).to_have_count(1)
+    last = str(same.get_attribute("href"))
+    assert last not in shown
+    assert "cursor=" in page.url
+    assert page.evaluate("window.same")
+    page.go_back()
+    expect(same).to_have_count(50)
+    assert page.url.endswith("/branches/tidy")
+    change = {"content": "This row has nine cups."}
+    path = f"{branch}/tidy/memories/{last.split('/')[-1]}"
+    served.http.patch(path, json=change, headers={"If-Match": '"1"'}).raise_for_status()
+    older.click()
+    expect(page.locator("#list ins").last).to_have_text("nine")

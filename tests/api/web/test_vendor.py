@@ -54,6 +54,23 @@ def test_the_files_of_the_packages_are_copied_once(elsewhere: Path, monkeypatch:
     assert "d3-hierarchy" in (elsewhere / "vendor" / "LICENSES.txt").read_text()
 
 
+def test_a_module_finds_the_modules_that_it_imports(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = dict.fromkeys(vendor.FILES.values(), "")
+    kept["eventsource-parser/dist/stream.js"] = 'import { createParser } from "./index.js";'
+    kept["d3-force/dist/d3-force.min.mjs"] = 'import{quadtree as t}from"d3-quadtree"'
+    for source, text in kept.items():
+        file = elsewhere / "work" / "node_modules" / source
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        (elsewhere / "work" / "node_modules" / source.split("/")[0] / "LICENSE").touch()
+    npm(elsewhere, "exit 0", monkeypatch)
+    assert vendor.fetch(dev=False) is None
+    made = elsewhere / "vendor"
+    imported = [(made / name).read_text().split('"')[1] for name in ("eventsource-parser.js", "d3-force.js")]
+    assert imported == ["./eventsource-parser-index.js", "./d3-quadtree.js"]
+    assert all((made / name).is_file() for name in imported)
+
+
 def test_every_library_is_pinned() -> None:
     lock = (vendor.HERE / "package-lock.json").read_text()
     for source in vendor.FILES.values():
