@@ -1,6 +1,6 @@
 """Agents by name. An agent is one folder plus its line here, or an entry point of the group `mneme.agents`.
 
-Modules are imported when an agent is first asked for. Source: style sheet §5.
+Modules are imported when an agent is first asked for, or all of them by `load`. Source: style sheet §5.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from agents.base import Agent
-from runtime.errors import UnknownName, boundary
+from runtime.errors import MnemeError, UnknownName, boundary
+from runtime.telemetry import get_logger
+
+log = get_logger(__name__)
 
 AGENTS = {
     "arcmemo": "agents.arc_memo.agent:ArcMemo",
@@ -44,3 +47,13 @@ def get(name: str) -> Agent:
     near = difflib.get_close_matches(name, names(), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise UnknownName(f"agent {name!r}: no such agent; expected one of {', '.join(names())}{hint}", param="agent")
+
+
+def load() -> None:
+    """Import every agent; takes about a second of processor. One whose package is broken is named in the log, and whoever
+    asks for it is told why."""
+    for name in names():
+        try:
+            get(name)
+        except MnemeError as error:
+            log.warning("agent.broken", agent=name, error=error.message)

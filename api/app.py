@@ -5,6 +5,7 @@ Source: contract §4; ours.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
+from agents import registry
 from agents.build import open_service
 from agents.service import Probe
 from api import errors
@@ -57,6 +59,7 @@ def create_app(settings: Settings, *, model_server: Probe | None = None) -> Fast
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        _import_the_rest()
         try:
             async with open_service(settings, model_server=model_server) as service:
                 app.state.service = service
@@ -107,3 +110,11 @@ def create_app(settings: Settings, *, model_server: Probe | None = None) -> Fast
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _import_the_rest() -> None:
+    # Imported for the first request that needs an agent, they would keep all others waiting. Not in a thread: imports
+    # change the filters of warnings, which belong to the process.
+    registry.load()
+    # All this stays as long as the process; to walk it in every full collection would stop everybody for 0.3 s.
+    gc.freeze()

@@ -138,7 +138,7 @@ class Streamed(Grower):
             ]
 
         piece = Piece("tim.open", grammar.text(), NO_THOUGHT + '"', string=True)
-        await self._piece(branch, f"{path}.thought", piece, self._config.thought_tokens, thought)
+        await self._piece(branch, f"{path}.thought", piece, self._most(self._config.thought_tokens), thought)
         can = self._places.can(branch, path, kind, alone=False, ending=ending)
         return await self._act(branch, path, "tim.open", can, f"{path}.action")
 
@@ -207,7 +207,7 @@ class Streamed(Grower):
             return []
 
         piece = Piece(purpose, grammar.value(tools[chosen].parameters), "{}")
-        await self._piece(branch, f"{path}.parameters", piece, PARAMETER_TOKENS, parameters)
+        await self._piece(branch, f"{path}.parameters", piece, self._most(PARAMETER_TOKENS), parameters)
         await self._text.put(grammar.RESULT)
         return use[0]
 
@@ -239,7 +239,7 @@ class Streamed(Grower):
                 told.append(CheckFailed(name=f"{path}.conclusion", detail=compact({"missing": [*lost]})))
             return told if can.more is None else [*told, *close(can.more)]
 
-        await self._piece(branch, f"{path}.conclusion", piece, self._config.conclusion_tokens, conclusion)
+        await self._piece(branch, f"{path}.conclusion", piece, self._most(self._config.conclusion_tokens), conclusion)
         await self._text.put("}")
         before = self._text.live
         if can.more is None:
@@ -308,6 +308,11 @@ class Streamed(Grower):
     def _limit(self) -> int:
         window = self._text.session.window
         return min(self._config.live_limit, window - min(REPLY_TOKENS, window // 4))
+
+    def _most(self, tokens: int) -> int:
+        """The tokens that a text may have: not more than half of what the window leaves, or what must follow it would find
+        no place."""
+        return max(1, min(tokens, (self._text.session.window - self._text.live) // 2))
 
     async def _fit(self, branch: Branch) -> bool:
         """Make room; says whether nothing but a conclusion may be asked for. Raises `ContextOverflow`."""

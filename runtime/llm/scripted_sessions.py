@@ -16,6 +16,7 @@ from typing import Literal
 
 import anyio.lowlevel
 
+from runtime.errors import ModelRejected
 from runtime.llm.base import CallInfo, Chunk
 from runtime.llm.sequence import LiveTokens
 from runtime.llm.sessions import Bound
@@ -105,6 +106,11 @@ class ScriptedEngine:
 
     def _generate(self, asked: Asked, *, cached: int) -> Generated:
         room = self.window - len(asked.ids)
+        if room < 1:
+            raise ModelRejected(
+                f"session: {len(asked.ids)} live tokens fill the scripted window of {self.window}; cut something",
+                status=400,
+            )
         limit = room if asked.sampling.max_tokens is None else min(room, asked.sampling.max_tokens)
         ids = encode(self._say(asked))
         finish: FinishReason = "length" if len(ids) >= limit else "stop"

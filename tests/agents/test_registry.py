@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
 import pytest
+from structlog.testing import capture_logs
 
 from agents import registry
 from runtime.errors import MnemeError, UnknownName
@@ -45,19 +47,32 @@ def test_an_agent_is_imported_when_it_is_asked_for() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_a_package_adds_an_agent_by_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def with_packages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     points = [
-        EntryPoint("theirs", "agents.direct.agent:Direct", registry.GROUP),
         EntryPoint("broken", "no_such_module:Agent", registry.GROUP),
+        EntryPoint("theirs", "agents.direct.agent:Direct", registry.GROUP),
     ]
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
     registry.names.cache_clear()
     registry.get.cache_clear()
-    try:
-        assert {"theirs", "broken"} < set(registry.names())
-        assert registry.get("theirs").spec.name == "direct"
-        with pytest.raises(MnemeError, match="agent 'broken' from entry point 'no_such_module:Agent'"):
-            registry.get("broken")
-    finally:
-        registry.names.cache_clear()
-        registry.get.cache_clear()
+    yield
+    registry.names.cache_clear()
+    registry.get.cache_clear()
+
+
+@pytest.mark.usefixtures("with_packages")
+def test_a_package_adds_an_agent_by_an_entry_point() -> None:
+    assert {"theirs", "broken"} < set(registry.names())
+    assert registry.get("theirs").spec.name == "direct"
+    with pytest.raises(MnemeError, match="agent 'broken' from entry point 'no_such_module:Agent'"):
+        registry.get("broken")
+
+
+@pytest.mark.usefixtures("with_packages")
+def test_a_broken_package_is_named_in_the_log_and_the_other_agents_are_loaded() -> None:
+    with capture_logs() as lines:
+        registry.load()
+    assert [(line["event"], line["agent"]) for line in lines] == [("agent.broken", "broken")]
+    assert "no_such_module" in lines[0]["error"]
+    assert registry.get.cache_info().currsize == len(registry.names()) - 1

@@ -17,6 +17,7 @@ import httpx
 import openai
 import pytest
 
+from agents.registry import AGENTS
 from api.child import serve_child
 from runtime import telemetry
 from runtime.llm.scripted_process import ScriptedProcess, scripted_process
@@ -62,9 +63,11 @@ class Served:
 
 Serve = Callable[..., AbstractContextManager[Served]]
 # A service is a process of its own: DBOS is one per process, and a module may have several services going. It is a fork
-# of one that has imported the application, which is most of a start.
+# of one that has imported the application and its agents, which is most of a start.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["api.app", "api.model_server", "tests.api.conftest"])
+_PROCESSES.set_forkserver_preload(
+    ["api.app", "api.model_server", *(where.partition(":")[0] for where in AGENTS.values()), "tests.api.conftest"]
+)
 
 
 @contextmanager

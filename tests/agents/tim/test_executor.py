@@ -412,6 +412,20 @@ async def test_near_the_window_lists_that_wait_are_pruned_and_old_results_shorte
     assert run.tree["document"] == run.document
 
 
+async def test_a_result_that_alone_is_over_the_limit_is_shortened_before_anybody_is_asked(world: World) -> None:
+    limit = 1_600
+    world.tree, world.results = LOOKING, {"x": "word " * 3_000}
+    run = await world.run(max_live=limit, verify_forgetting=False)
+    assert run.record.status == "succeeded"
+    assert estimate_tokens(str(world.results["x"])) > limit
+    assert max(estimate_prompt(call.messages) for call in world.calls) <= limit
+    after = next(call for call in world.calls if call.purpose == "tim.after_tool")
+    assert "left out" in live(after)["reasoning"][0]["tooluse"]["tool_result"]
+    assert "conclude" in actions(after)
+    assert not run.of("check.failed")
+    assert run.document["reasoning"][0]["tooluse"]["tool_result"] == world.results["x"]
+
+
 async def test_when_nothing_more_can_go_the_open_task_must_conclude(world: World) -> None:
     long = "carbonated " * 400
     world.tree = {"1": Part("down", below=True), **{f"1.{n}": Part(f"t{n}", long, more=True) for n in range(1, 5)}}

@@ -356,6 +356,34 @@ async def test_an_old_result_is_shortened_in_place_and_the_whole_document_keeps_
     assert run.detail["working_memory"]["live"] < prompt + 500
 
 
+async def test_a_result_that_alone_is_over_the_window_is_shortened_before_anybody_is_asked(streams: Streams) -> None:
+    world, streams.engine.window = streams.world, 1_200
+    world.tree = {"1": Part("look at all", "much", {"q": "left"}), "2": Part("go on", "fine")}
+    world.results = {"left": said(2_000)}
+    run = await world.run(mode="stream")
+    assert run.record.status == "succeeded"
+    assert max(map(len, streams.live)) <= 900, "a quarter of the window is for replies"
+    (cut,) = run.of("span.pruned")
+    assert (cut.path, cut.detail["why"]) == ("1", "shortened")
+    assert not run.of("check.failed")
+    assert run.document["reasoning"][0]["tooluse"]["tool_result"] == said(2_000)
+
+
+@pytest.mark.parametrize("window", [1_000, 2_400])
+@pytest.mark.parametrize("tool", [False, True])
+async def test_texts_without_an_end_leave_room_for_what_must_follow_them(
+    streams: Streams, window: int, tool: bool
+) -> None:
+    world, streams.engine.window = streams.world, window
+    endless = Part(said(3_000), said(3_000), {"q": said(3_000)} if tool else None)
+    world.tree = {"1": endless, "2": endless, "3": endless}
+    run = await world.run(mode="stream", verify_forgetting=False)
+    assert max(map(len, streams.live)) < window
+    (failed,) = run.of("run.failed")
+    assert failed.code == "context_overflow"
+    assert run.tree["nodes"][0]["conclusion"]
+
+
 async def test_a_request_that_fills_the_window_ends_the_run_clearly(streams: Streams) -> None:
     streams.world.tree = {"1": Part("think", "found")}
     await streams.world.run(mode="stream")

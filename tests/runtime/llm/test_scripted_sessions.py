@@ -43,6 +43,14 @@ def test_what_stands_before_a_stop_string_stays(text: str, stop: str) -> None:
     assert finish == ("stop" if stop in text else "length")
 
 
+def test_what_fills_the_window_is_refused_as_a_real_server_refuses_it() -> None:
+    engine = ScriptedEngine(lambda asked: " x" * 5, window=4)
+    ids = encode(" p" * 4)
+    assert len(engine.complete(Asked(INFO, ids[:3], decode(ids[:3]), Sampling(), None)).ids) == 1
+    with pytest.raises(ModelRejected, match="4 live tokens fill the scripted window of 4; cut something"):
+        engine.complete(Asked(INFO, ids, decode(ids), Sampling(), None))
+
+
 def test_whole_blocks_are_found_again_and_never_the_last_token() -> None:
     engine = ScriptedEngine(lambda asked: " x" * 5, block_size=4)
 
