@@ -347,12 +347,12 @@ def test_a_client_that_goes_away_ends_its_turn_and_the_sequence_stays_as_it_was(
 def test_a_session_that_is_preempted_is_computed_anew_and_goes_on(small_blocks: Server) -> None:
     """The engine takes its blocks back from whom it ran last, here from the session in the middle of its turn."""
     session, ids = small_blocks.session(), small_blocks.encode(TASK)
-    session.turn(None, ids, 4)
     others = [[*small_blocks.encode(f"Field number {n}."), *ids, *ids, *ids, *ids][:512] for n in range(7)]
     before = small_blocks.metric("vllm:num_preemptions_total")
     with ThreadPoolExecutor(len(others)) as pool:
         asked = [pool.submit(small_blocks.resubmit, other, 96, ignore_eos=True) for other in others]
         until(lambda: small_blocks.metric("vllm:num_requests_running") == len(others), 60)
+        session.turn(None, ids, 4)
         turn = session.turn(len(ids), small_blocks.encode("\n\nThe first step:"), 160)
         assert all(len(one.result().ids) == 96 for one in asked)
     assert small_blocks.metric("vllm:num_preemptions_total") > before
