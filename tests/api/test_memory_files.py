@@ -118,7 +118,9 @@ def test_ctrl_c_leaves_whole_batches_and_the_same_command_goes_on(
     mneme: Mneme, env: dict[str, str], tmp_path: Path
 ) -> None:
     mneme("list")
-    items = [{"memory": TEXT.format(n=n)} for n in range(2000)]
+    # So many batches that the key is pressed in the middle on a busy machine too.
+    many = 6000
+    items = [{"memory": TEXT.format(n=n)} for n in range(many)]
     (tmp_path / "many.json").write_text(json.dumps(items))
     command = [sys.executable, "-m", "api.cli", "memory", "import", "many.json", "--no-embed"]
     home = tmp_path / "home"
@@ -135,14 +137,14 @@ def test_ctrl_c_leaves_whole_batches_and_the_same_command_goes_on(
     there = count()
     assert going.returncode == 130, err
     assert out == ""
-    told = re.search(r"interrupted after (\d+) of 2000; the same command goes on from there", err)
+    told = re.search(rf"interrupted after (\d+) of {many}; the same command goes on from there", err)
     assert told is not None, err
     # A batch that was being written when the key was pressed is whole or not there.
     assert int(told[1]) <= there <= int(told[1]) + 500
     assert there % 500 == 0
-    assert 0 < there < 2000
+    assert 0 < there < many
     counts = mneme("import", "many.json", "--no-embed", "--json").json["counts"]
-    assert (counts["created"], counts["resumed"]) == (2000 - there, there)
+    assert (counts["created"], counts["resumed"]) == (many - there, there)
     assert [content for (content,) in rows(home, "SELECT content FROM memories ORDER BY seq")] == [
         item["memory"] for item in items
     ]
