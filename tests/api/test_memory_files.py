@@ -128,6 +128,8 @@ def test_ctrl_c_leaves_whole_batches_and_the_same_command_goes_on(
     def count() -> int:
         return int(rows(home, "SELECT count(*) FROM memories")[0][0])
 
+    # A shell lets what it starts in the background ignore the key, and the child would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         command, env=env, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as going:
