@@ -91,14 +91,18 @@ def compare(a: Side, b: Side) -> Comparison:
 
 def sentence(a: str, b: str, found: Difference) -> str:
     """The one sentence that the interval allows."""
-    told = f"{100 * found.mean:+.1f} points (95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f})"
-    told = told.replace("-", "−")
+    told = f"{points(found.mean)} points (95 % interval {points(found.low)} to {points(found.high)})"
     on = f"on {found.n} problem{'s' if found.n != 1 else ''}"
     if found.shows_gain:
         return f"{a} improves on {b}: {told} {on}."
     if found.shows_loss:
         return f"{a} does worse than {b}: {told} {on}."
     return f"No difference between {a} and {b} is shown: {told} {on}; {why_not(found)}."
+
+
+def points(share: float) -> str:
+    """A difference of accuracies in percentage points, with its sign: `+2.8`, `−22.2`."""
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def why_not(found: Difference) -> str:

@@ -14,7 +14,7 @@ from typing import Final, Literal, get_args
 
 from pydantic import JsonValue
 
-from evals.compare import Comparison, Side, compare, why_not
+from evals.compare import Comparison, Side, compare, points, why_not
 from evals.cost import cost_of
 from evals.summary import curve
 from runtime.errors import InvalidInput
@@ -66,7 +66,7 @@ class Lift:
         """As it is shown, with accuracy against tokens and the point of equal budget."""
         arms: dict[str, Side] = {"memory": self.memory}
         arms |= {control: found.b for control, found in self.against.items()}
-        points: list[JsonValue] = [
+        curves: list[JsonValue] = [
             {"arm": name, **point} for name, side in arms.items() for point in curve(side.records)
         ]
         return {
@@ -81,7 +81,7 @@ class Lift:
                 for name, side in arms.items()
             },
             "against": {control: found.to_json() for control, found in self.against.items()},
-            "tokens": points,
+            "tokens": curves,
             "equal_budget": self.equal_budget(),
             "sentence": self.sentence,
         }
@@ -110,9 +110,7 @@ def lift(memory: Side, controls: Mapping[Control, Side]) -> Lift:
 
 def _told(found: Comparison) -> str:
     difference = found.difference
-    low, high = 100 * difference.low, 100 * difference.high
-    told = f"{100 * difference.mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
-    return told.replace("-", "−")
+    return f"{points(difference.mean)} points, 95 % interval {points(difference.low)} to {points(difference.high)}"
 
 
 def _accuracy(side: Side) -> float:

@@ -120,3 +120,17 @@ def check_page(browser: Browser, served: Served, path: str, name: str) -> None:
 
 
 _ALLOWED: dict[Page, list[str]] = {}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for each module; a conftest.py imports it, and `page`."""
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """A wide, light page that fails the test when anything complains; `page.goto("/ui/…")`. `served` is the module's."""
+    with quiet_page(browser, served) as opened:
+        yield opened

@@ -345,7 +345,7 @@ def test_a_client_that_goes_away_ends_its_turn_and_the_sequence_stays_as_it_was(
 
 
 def test_a_session_that_is_preempted_is_computed_anew_and_goes_on(small_blocks: Server) -> None:
-    """The engine takes its blocks back from whom it ran last, here from the session in the middle of its turn."""
+    """The engine takes blocks back from whoever began to run last: here the session, in the middle of its turn."""
     session, ids = small_blocks.session(), small_blocks.encode(TASK)
     others = [[*small_blocks.encode(f"Field number {n}."), *ids, *ids, *ids, *ids][:512] for n in range(7)]
     before = small_blocks.metric("vllm:num_preemptions_total")

@@ -18,12 +18,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from playwright.sync_api import Browser, Page
 
 from gpu.prepare import is_prepared
 from runtime.settings import load
-from tests.api.conftest import Served
-from tests.browsing import chromium, quiet_page
+from tests.browsing import browser as browser
+from tests.browsing import page as page
 from tests.conftest import free_port
 
 READY_WITHIN_S = 240.0
@@ -126,16 +125,3 @@ def client(installation: Installation) -> Iterator[openai.OpenAI]:
     made = openai.OpenAI(base_url=f"{installation.url}/v1", api_key="none", max_retries=0, timeout=300)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser: Browser, served: Served) -> Iterator[Page]:
-    """A page that fails the test when anything complains; `page.goto("/ui/…")`."""
-    with quiet_page(browser, served) as opened:
-        yield opened

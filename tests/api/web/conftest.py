@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
 
 from tests.api.conftest import Served, serving
-from tests.browsing import chromium, quiet_page
+from tests.browsing import browser as browser
+from tests.browsing import page as page
 
 SCRIPT = """
 [[rule]]
@@ -33,19 +33,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """
     with serving(tmp_path_factory.mktemp("pages"), SCRIPT) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser: Browser, served: Served) -> Iterator[Page]:
-    """A wide, light page that fails the test when anything complains; `page.goto("/ui/…")`."""
-    with quiet_page(browser, served) as opened:
-        yield opened
 
 
 def submit(served: Served, text: Any, **body: Any) -> str:
